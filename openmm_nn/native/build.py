@@ -1,0 +1,448 @@
+"""Build the native extension against the torch and the OpenMM of this environment.
+
+Run as ``python -m openmm_nn.native.build``. ``setup.py`` loads this file by its path, before anything is installed:
+nothing but the standard library is imported here.
+
+The result is one directory, the prefix, that holds the libraries, OpenMM's plugins, the Python wrapper, the headers
+and ``build_info.json``. It is ``openmm_nn/native/build`` where that can be written, otherwise a directory in the user's
+cache named by the versions that it was built for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+__all__ = [
+    "BuildError",
+    "build",
+    "cache_directory",
+    "candidate_prefixes",
+    "current_build_info",
+    "missing_packages",
+    "package_prefix",
+    "read_build_info",
+    "source_hash",
+]
+
+logger = logging.getLogger("openmm_nn.native.build")
+
+BUILD_INFO = "build_info.json"
+COMMAND = "python -m openmm_nn.native.build"
+MINIMUM_SWIG = (4, 4)
+_LIBRARY_SUFFIXES = (".so", ".dylib")
+_SOURCE = Path(__file__).resolve().parent
+
+
+class BuildError(RuntimeError):
+    """The extension cannot be built here; the message says what is missing and how to get it."""
+
+
+# What the extension is built from and for
+
+
+def source_hash() -> str:
+    """Return the sha256 of the native sources: every file below this directory but Python's own and the results."""
+    digest = hashlib.sha256()
+    for path in sorted(_SOURCE.rglob("*")):
+        parts = path.relative_to(_SOURCE).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if hidden or parts[0] == "build" or (len(parts) == 1 and path.suffix in (".py", ".pyi")) or not path.is_file():
+            continue
+        digest.update("/".join(parts).encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def current_build_info() -> dict[str, str]:
+    """Return what ``build_info.json`` must say for the extension to fit this environment and these sources."""
+    return {
+        "openmm_nn": _assigned(_SOURCE.parent / "_version.py", "__version__"),
+        "torch": _version("torch", "__version__"),
+        "openmm": _version("openmm", "short_version"),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "sources": source_hash(),
+    }
+
+
+def read_build_info(prefix: Path) -> dict[str, str] | None:
+    """Return what the extension in `prefix` was built for, or None where there is none."""
+    try:
+        info = json.loads((prefix / BUILD_INFO).read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    return {str(key): str(value) for key, value in info.items()} if isinstance(info, dict) else None
+
+
+def package_prefix() -> Path:
+    """Return the place inside the package where the extension is installed."""
+    return _SOURCE / "build"
+
+
+def cache_directory() -> Path:
+    """Return the place in the user's cache for an extension that fits this environment.
+
+    The name holds the versions and, since the libraries remember where torch and OpenMM are, a digest of their places.
+    """
+    if sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    info = current_build_info()
+    places = "\n".join(str(_package_directory(name)) for name in ("torch", "openmm", "vesin"))
+    digest = hashlib.sha256(places.encode()).hexdigest()[:8]
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    name = f"{info['openmm_nn']}-torch{info['torch']}-openmm{info['openmm']}-{tag}-{digest}"
+    return root / "openmm_nn" / name
+
+
+def candidate_prefixes() -> tuple[Path, ...]:
+    """Return the prefixes in the order in which they are searched: the package's own, then the user's cache."""
+    return (package_prefix(), cache_directory())
+
+
+def missing_packages() -> list[str]:
+    """Return the names of the packages, among those the extension is built against, that are not installed."""
+    return [name for name in ("torch", "openmm", "vesin") if _package_directory(name) is None]
+
+
+def _package_directory(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    return None if spec is None or not spec.origin else Path(spec.origin).resolve().parent
+
+
+def _assigned(path: Path, name: str) -> str:
+    match = re.search(rf"^{name}\s*(?::[^=]*)?=\s*['\"]([^'\"]+)['\"]", path.read_text(), re.MULTILINE)
+    if match is None:
+        raise BuildError(f"{path}: no line assigns {name}. Install the package that it belongs to again.")
+    return match.group(1)
+
+
+def _version(package: str, name: str) -> str:
+    directory = _package_directory(package)
+    return "none" if directory is None else _assigned(directory / "version.py", name)
+
+
+# Finding what is needed
+
+
+def _problem(what: str, found: str, needed: str, remedy: str) -> BuildError:
+    return BuildError(f"{what}: {found}. Needed: {needed}. What to do: {remedy}")
+
+
+def _has_library(directory: Path, name: str) -> bool:
+    return any((directory / f"{name}{suffix}").is_file() for suffix in _LIBRARY_SUFFIXES)
+
+
+def _required_directory(name: str) -> Path:
+    directory = _package_directory(name)
+    if directory is None:
+        missing = missing_packages()
+        raise _problem(
+            "Python packages",
+            f"{sys.executable} has no {', no '.join(missing)}",
+            "torch, openmm and vesin in the same environment, since the extension is built against them",
+            f"{sys.executable} -m pip install {' '.join(missing)}; then {COMMAND}",
+        )
+    return directory
+
+
+def _find_dependencies() -> dict[str, str]:
+    """Return the directories that CMake is given, found without importing the packages."""
+    torch, openmm, vesin = (_required_directory(name) for name in ("torch", "openmm", "vesin"))
+    environment = [Path(place) for place in (os.environ.get("CONDA_PREFIX"), sys.prefix) if place]
+    places = [openmm.parent / "OpenMM.libs", *environment]
+    if override := os.environ.get("OPENMM_DIR"):
+        places = [Path(override)]
+    for place in places:
+        if (place / "include" / "OpenMM.h").is_file() and _has_library(place / "lib", "libOpenMM"):
+            openmm_directory = place
+            break
+    else:
+        raise _problem(
+            "OpenMM's headers and library",
+            f"no include/OpenMM.h with lib/libOpenMM in {', '.join(map(str, places))}",
+            "the directory that holds both: the wheel of PyPI and the package of conda-forge have it",
+            f"set OPENMM_DIR to it, or {sys.executable} -m pip install --force-reinstall openmm; then {COMMAND}",
+        )
+    for place in [vesin, *environment]:
+        if (place / "include" / "vesin.h").is_file() and _has_library(place / "lib", "libvesin"):
+            return {"OPENMM_DIR": str(openmm_directory), "TORCH_DIR": str(torch), "VESIN_DIR": str(place)}
+    raise _problem(
+        "vesin's header and library",
+        f"no include/vesin.h with lib/libvesin in {vesin}",
+        "vesin >= 0.5, whose wheel has them",
+        f"{sys.executable} -m pip install --upgrade vesin; then {COMMAND}",
+    )
+
+
+def _search_path() -> str:
+    """Return PATH with the environment's own programs first, for an environment that is not activated."""
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+
+
+def _find_program(name: str, package: str) -> str:
+    program = shutil.which(name, path=_search_path())
+    if program is None:
+        raise _problem(
+            f"the program {name}",
+            "not in this Python environment and not on PATH",
+            name,
+            f"{sys.executable} -m pip install '{package}'; then {COMMAND}",
+        )
+    return program
+
+
+def _find_swig() -> str:
+    swig = _find_program("swig", "swig>=4.4")
+    text = subprocess.run([swig, "-version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"SWIG Version (\d+)\.(\d+)", text)
+    if match is None or (int(match.group(1)), int(match.group(2))) < MINIMUM_SWIG:
+        raise _problem(
+            "the program swig",
+            f"{swig} is {match.group(0) if match else 'of an unknown version'}",
+            "SWIG >= 4.4, whose run-time types are those of OpenMM's own wrapper",
+            f"{sys.executable} -m pip install 'swig>=4.4'; then {COMMAND}",
+        )
+    return swig
+
+
+def _find_compiler() -> str:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    tried = []
+    for name in names:
+        command = shlex.split(name)
+        if shutil.which(command[0], path=_search_path()) is None:
+            tried.append(f"{name} is not on PATH")
+            continue
+        program = "#include <optional>\nint main() { return std::optional<int>(0).value(); }\n"
+        options = ["-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
+        result = subprocess.run([*command, *options], input=program, capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            return name
+        tried.append(f"{name} does not compile C++17")
+    raise _problem(
+        "a C++ compiler",
+        "; ".join(tried),
+        "one that compiles C++17",
+        f"apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler; then {COMMAND}",
+    )
+
+
+def _check_python_headers() -> None:
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.is_file():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise _problem(
+            "Python's C headers",
+            f"no {header}",
+            f"the headers of Python {version}",
+            f"apt-get install python{version}-dev (Debian, Ubuntu), or use a Python that has them; then {COMMAND}",
+        )
+
+
+# Running the build
+
+
+def _run(command: Sequence[str], what: str, environment: dict[str, str], level: int) -> None:
+    """Run a command, pass its output line by line to the logger, and keep it for the message of a failure."""
+    logger.debug("running %s", shlex.join(command))
+    lines: list[str] = []
+    pipe, null, both = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+    with subprocess.Popen(
+        command, stdin=null, stdout=pipe, stderr=both, text=True, errors="replace", env=environment
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            logger.log(level, "  %s", lines[-1])
+    if process.returncode:
+        tail = "\n".join(lines[-60:])
+        raise _problem(
+            what,
+            f"the command ended with status {process.returncode}: {shlex.join(command)}",
+            "a run without errors",
+            f"read the end of its output, below, mend it, and run {COMMAND} --verbose\n{tail}",
+        )
+
+
+def _arguments(cmake: str) -> list[str]:
+    """Return the command that configures the build, but for where the objects and the results go."""
+    definitions = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "CMAKE_MAKE_PROGRAM": _find_program("ninja", "ninja"),
+        "Python_EXECUTABLE": sys.executable,
+        "SWIG_EXECUTABLE": _find_swig(),
+        **_find_dependencies(),
+    }
+    return [cmake, "-G", "Ninja", "-S", str(_SOURCE), *(f"-D{name}={value}" for name, value in definitions.items())]
+
+
+@contextlib.contextmanager
+def _object_directory(arguments: Sequence[str]) -> Iterator[Path]:
+    """Yield the directory of the objects: kept in a checkout, so that the next build is short, else temporary."""
+    root = _SOURCE.parents[1]
+    if (root / "pyproject.toml").is_file() and os.access(root, os.W_OK):
+        import fcntl
+
+        # One directory for each set of versions and places; the sources are left out, so that a build can go on.
+        versions = [value for name, value in current_build_info().items() if name != "sources"]
+        key = hashlib.sha256("\n".join([sys.version, *versions, *arguments]).encode()).hexdigest()
+        directory = root / "build" / "native" / key[:12]
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield directory
+    else:
+        with tempfile.TemporaryDirectory(prefix="openmm_nn-") as name:
+            yield Path(name)
+
+
+def _swig_runtime(library: Path) -> str:
+    match = re.search(rb"swig_runtime_data(\d+)", library.read_bytes())
+    return match.group(1).decode() if match else "unknown"
+
+
+def _check_wrapper(prefix: Path, environment: dict[str, str]) -> None:
+    """Check that OpenMM's wrapper and ours know each other's types, and that ours can be imported."""
+    openmm = _required_directory("openmm")
+    ours = sorted(prefix.glob("_openmm_nn_native*.so"))
+    theirs = sorted(openmm.glob("_openmm*.so"))
+    if not ours or not theirs:
+        raise _problem(
+            "the Python wrapper",
+            f"no {'_openmm_nn_native*.so in ' + str(prefix) if not ours else '_openmm*.so in ' + str(openmm)}",
+            "one, installed by the build",
+            f"{COMMAND} --force --verbose",
+        )
+    have, want = _swig_runtime(ours[0]), _swig_runtime(theirs[0])
+    if have != want:
+        raise _problem(
+            "the Python wrapper",
+            f"SWIG gave it run-time types of version {have}, and OpenMM's wrapper has version {want}, so that a System "
+            "would not take a NeuralForce",
+            "the same version in both",
+            f"install the SWIG that OpenMM {current_build_info()['openmm']} was built with (OpenMM 8.6: SWIG 4.4 or "
+            f"4.5); then {COMMAND} --force",
+        )
+    logger.info("the wrapper has SWIG's run-time types of version %s, as OpenMM's wrapper has", have)
+    script = "import sys, openmm; sys.path.insert(0, sys.argv[1]); import openmm_nn_native"
+    _run([sys.executable, "-c", script, str(prefix)], "importing the Python wrapper", environment, logging.DEBUG)
+
+
+def _replace(target: Path, staged: Path) -> None:
+    """Put `staged` in the place of `target`; a process that has the old libraries open keeps them."""
+    staged.chmod(0o755)
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=".build-", dir=target.parent))
+        target.rename(old / "old")
+        staged.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staged.rename(target)
+
+
+def _choose_prefix() -> Path:
+    for prefix in candidate_prefixes():
+        with contextlib.suppress(OSError):
+            prefix.parent.mkdir(parents=True, exist_ok=True)
+        if os.access(prefix.parent, os.W_OK):
+            return prefix
+    raise _problem(
+        "the place of the extension",
+        f"neither {package_prefix().parent} nor {cache_directory().parent} can be written",
+        "a directory that can be written",
+        f"set XDG_CACHE_HOME to one; then {COMMAND}",
+    )
+
+
+def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None = None) -> Path:
+    """Build and install the extension, unless one that fits is there.
+
+    Parameters
+    ----------
+    prefix
+        Where to install. By default the package's own directory, or the user's cache where that cannot be written.
+    force
+        Build even if an extension that fits this environment and these sources is there.
+    jobs
+        How many compilers run at a time; by default as many as there are cores.
+
+    Returns
+    -------
+    pathlib.Path
+        The prefix that holds the extension.
+
+    Raises
+    ------
+    BuildError
+        Something that the build needs is missing, or a step of it failed.
+
+    Examples
+    --------
+    >>> from openmm_nn.native.build import build
+    >>> prefix = build()  # doctest: +SKIP
+    """
+    expected = current_build_info()
+    if not force:
+        for candidate in candidate_prefixes() if prefix is None else (prefix,):
+            if read_build_info(candidate) == expected:
+                logger.info("the native extension is up to date in %s", candidate)
+                return candidate
+    _check_python_headers()
+    compiler, cmake = _find_compiler(), _find_program("cmake", "cmake")
+    arguments = _arguments(cmake)
+    target = _choose_prefix() if prefix is None else prefix
+    target.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PATH": _search_path(), "CXX": compiler}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parallel = str(jobs or cores or 1)
+    logger.info("building for torch %s and OpenMM %s: about a minute or two", expected["torch"], expected["openmm"])
+    staging = tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent)
+    with _object_directory(arguments) as objects, staging as temporary:
+        staged = Path(temporary) / "build"
+        configure = [*arguments, "-B", str(objects), f"-DCMAKE_INSTALL_PREFIX={target}"]
+        _run(configure, "configuring the build", environment, logging.DEBUG)
+        _run([cmake, "--build", str(objects), "--parallel", parallel], "compiling", environment, logging.INFO)
+        install = [cmake, "--install", str(objects), "--prefix", str(staged)]
+        _run(install, "installing", environment, logging.DEBUG)
+        _check_wrapper(staged, environment)
+        (staged / BUILD_INFO).write_text(json.dumps(expected, indent=2) + "\n")
+        _replace(target, staged)
+    logger.info("the native extension is in %s", target)
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Build the native extension of openmm_nn.")
+    parser.add_argument("--force", action="store_true", help="build even if an extension that fits is there")
+    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: the number of cores)")
+    parser.add_argument("--prefix", type=Path, help="install there instead of in the package or the user's cache")
+    parser.add_argument("--verbose", action="store_true", help="show the output of every step")
+    options = parser.parse_args(arguments)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    try:
+        build(options.prefix, force=options.force, jobs=options.jobs)
+    except BuildError as error:
+        logger.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
