@@ -1,0 +1,300 @@
+#include "Engine.h"
+#include "TorchScriptRunner.h"
+#include "openmm/OpenMMException.h"
+#include <cmath>
+#include <iostream>
+#include <sstream>
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::map;
+using std::string;
+using std::to_string;
+using std::vector;
+
+static string formatted(const Vec3& v) {
+    std::stringstream stream;
+    stream << "(" << v[0] << ", " << v[1] << ", " << v[2] << ")";
+    return stream.str();
+}
+
+static bool isFinite(const Vec3& v) {
+    return std::isfinite(v[0]) && std::isfinite(v[1]) && std::isfinite(v[2]);
+}
+
+Engine::Engine(const NeuralForce& force, const System& system, bool platformDouble) : platformDouble(platformDouble),
+        firstEvaluation(true), warnedOfSpread(false), warm(false), numEvaluations(0), numWarmups(0), numAtoms(0), numEdges(0), numBytes(0) {
+    particles = force.getParticles();
+    if (particles.empty())
+        for (int i = 0; i < system.getNumParticles(); i++)
+            particles.push_back(i);
+    numInside = (int) particles.size();
+    vector<int> indexOf(system.getNumParticles(), -1);
+    for (int i = 0; i < numInside; i++)
+        indexOf[particles[i]] = i;
+    for (int i = 0; i < force.getNumLinks(); i++) {
+        Link link;
+        int inside, outside;
+        force.getLinkParameters(i, inside, outside, link.rule, link.value);
+        link.inside = indexOf[inside];
+        if (indexOf[outside] == -1) {
+            // Two links may share an outside atom.
+            indexOf[outside] = (int) particles.size();
+            particles.push_back(outside);
+        }
+        link.outside = indexOf[outside];
+        links.push_back(link);
+    }
+    atomicNumbers.assign(force.getAtomicNumbers().begin(), force.getAtomicNumbers().end());
+    atomicNumbers.resize(numInside, 0); // a model that takes no atomic numbers may have been given none
+    atomicNumbers.resize(numInside+links.size(), 1);
+    inputs.atomicNumbers = atomicNumbers;
+    inputs.charge = force.getCharge();
+    inputs.multiplicity = force.getMultiplicity();
+    inputs.positions.resize(3*atomicNumbers.size());
+    energyOffset = force.getEnergyOffset();
+    scaleParameter = force.getScaleParameter();
+    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
+        derivativeNames.push_back(force.getEnergyParameterDerivativeName(i));
+    periodic = force.usesPeriodicBoundaryConditions();
+    makeWhole = (!periodic && system.usesPeriodicBoundaryConditions());
+    vector<std::pair<int, int> > bonds;
+    for (int i = 0; i < force.getNumBonds(); i++) {
+        int a, b;
+        force.getBondParameters(i, a, b);
+        a = indexOf[a];
+        b = indexOf[b];
+        if (a != -1 && a < numInside && b != -1 && b < numInside)
+            bonds.push_back(std::make_pair(a, b));
+    }
+    wholeMaker.reset(new WholeMaker(numInside, bonds));
+    setModel(force);
+}
+
+Engine::~Engine() {
+}
+
+void Engine::setModel(const NeuralForce& force) {
+    ModelSignature newSignature = force.getSignature();
+    newSignature.validate();
+    std::shared_ptr<ModelRunner> newRunner = force.getRunner();
+    if (!newRunner)
+        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, force.getProperties(), platformDouble);
+    signature = newSignature;
+    runner = newRunner;
+    energyOffset = force.getEnergyOffset();
+    modelParameters = signature.getParameters();
+    neighborList.reset(signature.usesEdges() ? new NeighborList(signature.cutoff/signature.lengthFactor) : NULL);
+    warm = false;
+}
+
+string Engine::describeAtom(int modelAtom) const {
+    if (modelAtom < numInside)
+        return "particle "+to_string(particles[modelAtom])+" (atom "+to_string(modelAtom)+" of the potential)";
+    const Link& link = links[modelAtom-numInside];
+    return "the link atom on the bond of particles "+to_string(particles[link.inside])+" and "+to_string(particles[link.outside]);
+}
+
+void Engine::checkCluster(double spread, double height) {
+    if (spread <= 0.5*height || warnedOfSpread)
+        return;
+    std::stringstream message;
+    message << "NeuralForce: a molecule of the region is " << spread << " nm away from the first one, more than half the smallest "
+            "height of the periodic box (" << height << " nm), so which of its images the potential should see is ambiguous.";
+    if (firstEvaluation)
+        throw OpenMMException(message.str()+" Use a larger box, a region whose molecules stay together, or a periodic potential");
+    std::cerr << "WARNING: " << message.str() << " The nearest image is used." << std::endl;
+    warnedOfSpread = true;
+}
+
+void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const ParameterSource& parameters) {
+    for (size_t i = 0; i < positions.size(); i++)
+        if (!isFinite(positions[i]))
+            throw OpenMMException("NeuralForce: the position of particle "+to_string(particles[i])+" is "+formatted(positions[i])+
+                    ". The simulation has become unstable, or the positions that were set are not numbers; look at the last good state");
+    Box box = {boxVectors[0], boxVectors[1], boxVectors[2]};
+
+    // Re-image.  A model whose frame is absolute gets positions as they are.
+
+    if (makeWhole && signature.invariant) {
+        vector<Vec3> outside(positions.begin()+numInside, positions.end());
+        positions.resize(numInside);
+        double spread = wholeMaker->apply(positions, box);
+        positions.insert(positions.end(), outside.begin(), outside.end());
+        checkCluster(spread, box.smallestHeight());
+    }
+    firstEvaluation = false;
+
+    // Place the link atoms.
+
+    for (Link& link : links) {
+        Vec3 bond = positions[link.outside]-positions[link.inside];
+        if (makeWhole || periodic)
+            bond = box.minimumImage(bond);
+        link.length = std::sqrt(bond.dot(bond));
+        link.direction = bond/link.length;
+    }
+    vector<Vec3>& atoms = positions;
+    atoms.resize(numInside);
+    for (const Link& link : links)
+        atoms.push_back(atoms[link.inside]+link.direction*(link.rule == NeuralForce::Fixed ? link.value : link.value*link.length));
+
+    // Bring the atoms near the origin, where a single precision number is most precise.
+
+    if (signature.invariant && periodic) {
+        for (Vec3& atom : atoms)
+            atom = box.minimumImage(atom);
+    }
+    else if (signature.invariant) {
+        Vec3 center;
+        for (const Vec3& atom : atoms)
+            center += atom;
+        center /= (double) atoms.size();
+        for (Vec3& atom : atoms)
+            atom -= center;
+    }
+
+    // Convert units.
+
+    const double unit = 1.0/signature.lengthFactor;
+    for (size_t i = 0; i < atoms.size(); i++)
+        for (int k = 0; k < 3; k++)
+            inputs.positions[3*i+k] = atoms[i][k]*unit;
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 3; k++)
+            inputs.box[3*i+k] = (periodic ? boxVectors[i][k]*unit : 0.0);
+    inputs.parameters.resize(modelParameters.size());
+    for (size_t i = 0; i < modelParameters.size(); i++)
+        inputs.parameters[i] = parameters(modelParameters[i]);
+
+    // Find the edges.
+
+    if (neighborList)
+        neighborList->compute(inputs, periodic);
+    else if (periodic && signature.cutoff > 0.5*box.smallestHeight())
+        throw OpenMMException("NeuralForce: the potential's cutoff is "+to_string(signature.cutoff)+" nm, more than half the smallest height of the periodic box ("+
+                to_string(box.smallestHeight())+" nm), and it finds its own neighbours among nearest images only. Use a larger box, or a potential that takes edges");
+}
+
+void Engine::run(const ModelRequest& request) {
+    if (!warm) {
+        for (int i = 0; i < runner->getNumWarmupRuns(); i++) {
+            ModelRequest everything = request;
+            everything.forces = !request.memberForces;
+            runner->run(inputs, everything, outputs);
+            numWarmups++;
+        }
+        warm = true;
+    }
+    runner->run(inputs, request, outputs);
+    numEvaluations++;
+    numAtoms += inputs.numAtoms();
+    numEdges += inputs.edgeIndex.size()/2;
+    numBytes += sizeof(double)*(inputs.positions.size()+inputs.edgeShifts.size()+outputs.forces.size()+outputs.energies.size())+
+            sizeof(int64_t)*(inputs.edgeIndex.size()+inputs.atomicNumbers.size());
+    checkFinite(request);
+}
+
+void Engine::checkFinite(const ModelRequest& request) const {
+    size_t n = inputs.numAtoms(), members = (request.memberForces ? outputs.energies.size() : 1);
+    if (outputs.energies.empty() || ((request.forces || request.memberForces) && outputs.forces.size() != 3*n*members))
+        throw OpenMMException("NeuralForce: the runner of the model returned "+to_string(outputs.energies.size())+" energies and "+
+                to_string(outputs.forces.size())+" force components for "+to_string(n)+" atoms");
+    for (double energy : outputs.energies)
+        if (!std::isfinite(energy))
+            throw OpenMMException("NeuralForce: the energy of the potential is "+to_string(energy)+
+                    ". Atoms may be too close or too far apart for it; look at the last good state of the simulation");
+    for (size_t i = 0; i < outputs.forces.size(); i++)
+        if (!std::isfinite(outputs.forces[i])) {
+            int atom = (int) (i/3%n);
+            const double* x = &inputs.positions[3*atom];
+            double unit = signature.lengthFactor;
+            throw OpenMMException("NeuralForce: the force of the potential on "+describeAtom(atom)+" is "+to_string(outputs.forces[i])+", its position "+
+                    formatted(Vec3(x[0], x[1], x[2])*unit)+" nm in the potential's frame. Atoms may be too close or too far apart for it; look at the last good state of the simulation");
+        }
+}
+
+double Engine::getScale(const ParameterSource& parameters) const {
+    return scaleParameter.empty() ? 1.0 : parameters(scaleParameter);
+}
+
+void Engine::projectLinkForces(const vector<double>& modelForces, double factor, vector<Vec3>& forces) const {
+    forces.assign(particles.size(), Vec3());
+    for (int i = 0; i < numInside; i++)
+        forces[i] = Vec3(modelForces[3*i], modelForces[3*i+1], modelForces[3*i+2])*factor;
+    for (size_t i = 0; i < links.size(); i++) {
+        const Link& link = links[i];
+        const double* f = &modelForces[3*(numInside+i)];
+        Vec3 force = Vec3(f[0], f[1], f[2])*factor, onOutside;
+        if (link.rule == NeuralForce::Fixed)
+            onOutside = (force-link.direction*force.dot(link.direction))*(link.value/link.length);
+        else
+            onOutside = force*link.value;
+        forces[link.outside] += onOutside;
+        forces[link.inside] += force-onOutside;
+    }
+}
+
+static double mean(const vector<double>& values) {
+    double sum = 0.0;
+    for (double value : values)
+        sum += value;
+    return sum/values.size();
+}
+
+void Engine::evaluate(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters, bool includeForces, Result& result) {
+    prepare(positions, box, parameters);
+    ModelRequest request;
+    request.forces = includeForces;
+    for (const string& name : derivativeNames)
+        for (size_t i = 0; i < modelParameters.size(); i++)
+            if (modelParameters[i] == name)
+                request.derivatives.push_back((int) i);
+    run(request);
+    double scale = getScale(parameters);
+    double energy = signature.energyFactor*mean(outputs.energies)+energyOffset;
+    result.energy = scale*energy;
+    result.derivatives.clear();
+    for (const string& name : derivativeNames)
+        result.derivatives[name] = (name == scaleParameter ? energy : 0.0);
+    for (size_t i = 0; i < request.derivatives.size(); i++)
+        result.derivatives[modelParameters[request.derivatives[i]]] += scale*signature.energyFactor*outputs.derivatives[i];
+    if (includeForces)
+        projectLinkForces(outputs.forces, scale*signature.energyFactor/signature.lengthFactor, result.forces);
+}
+
+vector<double> Engine::getMemberEnergies(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters) {
+    prepare(positions, box, parameters);
+    run(ModelRequest());
+    vector<double> energies;
+    for (double energy : outputs.energies)
+        energies.push_back(getScale(parameters)*(signature.energyFactor*energy+energyOffset));
+    return energies;
+}
+
+vector<double> Engine::getForceStd(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters) {
+    prepare(positions, box, parameters);
+    ModelRequest request;
+    request.memberForces = true;
+    run(request);
+    size_t members = outputs.energies.size(), n = 3*inputs.numAtoms();
+    if (members < 2)
+        throw OpenMMException("getForceStd: the potential has one member, and a standard deviation needs two or more; use a committee");
+    double factor = std::fabs(getScale(parameters))*signature.energyFactor/signature.lengthFactor;
+    vector<double> result(inputs.numAtoms());
+    for (size_t i = 0; i < n; i++) {
+        double average = 0.0, variance = 0.0;
+        for (size_t k = 0; k < members; k++)
+            average += outputs.forces[k*n+i]/members;
+        for (size_t k = 0; k < members; k++)
+            variance += std::pow(outputs.forces[k*n+i]-average, 2)/(members-1);
+        result[i/3] += variance;
+    }
+    for (double& value : result)
+        value = factor*std::sqrt(value);
+    return result;
+}
+
+map<string, long long> Engine::getStatistics() const {
+    return {{"evaluations", numEvaluations}, {"warmup_evaluations", numWarmups}, {"atoms", numAtoms}, {"edges", numEdges}, {"bytes", numBytes}};
+}

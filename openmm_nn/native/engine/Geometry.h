@@ -1,0 +1,51 @@
+#ifndef OPENMM_NN_GEOMETRY_H_
+#define OPENMM_NN_GEOMETRY_H_
+
+#include "openmm/Vec3.h"
+#include <utility>
+#include <vector>
+
+namespace OpenMMNN {
+
+/** A reduced periodic box: a along x, b in the xy plane. */
+struct Box {
+    OpenMM::Vec3 a, b, c;
+    /** The smallest distance between two opposite faces. */
+    double smallestHeight() const;
+    /**
+     * The image of a vector by the rounding that OpenMM uses: the shortest one wherever a vector shorter than half the
+     * smallest height exists.
+     */
+    OpenMM::Vec3 minimumImage(OpenMM::Vec3 delta) const;
+    /** The shortest of all images of a vector, in a triclinic box too. */
+    OpenMM::Vec3 nearestImage(const OpenMM::Vec3& delta) const;
+};
+
+/**
+ * Makes a region whole: bonded atoms at minimum image along the region's bond graph, then every further component, as
+ * a whole, at the image of its centroid that is nearest to the first component's centroid.
+ */
+class WholeMaker {
+public:
+    /**
+     * @param numAtoms  the number of atoms
+     * @param bonds     bonds between them, as indices into the atoms
+     */
+    WholeMaker(int numAtoms, const std::vector<std::pair<int, int> >& bonds);
+    /**
+     * Re-image positions in place.
+     *
+     * @return the largest distance of a component's centroid from the first one's
+     */
+    double apply(std::vector<OpenMM::Vec3>& positions, const Box& box) const;
+private:
+    struct Step {
+        int atom, parent;
+    };
+    // The first step of a component has parent -1.
+    std::vector<std::vector<Step> > components;
+};
+
+} // namespace OpenMMNN
+
+#endif // OPENMM_NN_GEOMETRY_H_

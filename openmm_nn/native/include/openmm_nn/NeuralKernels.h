@@ -1,0 +1,29 @@
+#ifndef OPENMM_NN_NEURALKERNELS_H_
+#define OPENMM_NN_NEURALKERNELS_H_
+
+#include "NeuralForce.h"
+#include "openmm/KernelImpl.h"
+#include "openmm/Platform.h"
+#include "openmm/internal/ContextImpl.h"
+
+namespace OpenMMNN {
+
+/** The kernel that NeuralForce needs on every platform. */
+class CalcNeuralForceKernel : public OpenMM::KernelImpl {
+public:
+    static std::string Name() {
+        return "CalcNeuralForce";
+    }
+    CalcNeuralForceKernel(const std::string& name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {
+    }
+    virtual void initialize(OpenMM::ContextImpl& context, const NeuralForce& force) = 0;
+    virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
+    virtual void updateModel(const NeuralForce& force) = 0;
+    virtual std::vector<double> getMemberEnergies(OpenMM::ContextImpl& context) = 0;
+    virtual std::vector<double> getForceStd(OpenMM::ContextImpl& context) = 0;
+    virtual std::map<std::string, long long> getStatistics() const = 0;
+};
+
+} // namespace OpenMMNN
+
+#endif // OPENMM_NN_NEURALKERNELS_H_

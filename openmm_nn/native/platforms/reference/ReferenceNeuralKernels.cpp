@@ -1,0 +1,34 @@
+#include "ReferenceNeuralKernels.h"
+#include "openmm/reference/ReferencePlatform.h"
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::string;
+using std::vector;
+
+static ReferencePlatform::PlatformData& dataOf(ContextImpl& context) {
+    return *reinterpret_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
+}
+
+void ReferenceCalcNeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& force) {
+    engine.reset(new Engine(force, context.getSystem(), true));
+}
+
+void ReferenceCalcNeuralForceKernel::gather(ContextImpl& context, vector<Vec3>& positions) {
+    const vector<Vec3>& all = *dataOf(context).positions;
+    const vector<int>& particles = engine->getParticles();
+    positions.resize(particles.size());
+    for (size_t i = 0; i < particles.size(); i++)
+        positions[i] = all[particles[i]];
+}
+
+void ReferenceCalcNeuralForceKernel::scatter(ContextImpl& context, const vector<Vec3>& forces) {
+    vector<Vec3>& all = *dataOf(context).forces;
+    const vector<int>& particles = engine->getParticles();
+    for (size_t i = 0; i < particles.size(); i++)
+        all[particles[i]] += forces[i];
+}
+
+void ReferenceCalcNeuralForceKernel::addDerivative(ContextImpl& context, const string& name, double value) {
+    (*dataOf(context).energyParameterDerivatives)[name] += value;
+}

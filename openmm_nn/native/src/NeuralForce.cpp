@@ -1,0 +1,156 @@
+#include "openmm_nn/NeuralForce.h"
+#include "openmm_nn/internal/NeuralForceImpl.h"
+#include "SharedModel.h"
+#include "openmm/OpenMMException.h"
+#include "openmm/internal/AssertionUtilities.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::map;
+using std::string;
+using std::vector;
+
+const vector<string>& NeuralForce::getPropertyNames() {
+    static const vector<string> names = {"cuda_graphs", "device", "precision", "threads"};
+    return names;
+}
+
+NeuralForce::NeuralForce(const string& model, const string& card) {
+    setName("NeuralForce");
+    setModel(model, card);
+}
+
+NeuralForce::NeuralForce(std::shared_ptr<ModelRunner> runner, const string& card) :
+        model(std::make_shared<const string>()), card(card), runner(runner) {
+    setName("NeuralForce");
+    if (!runner)
+        throw OpenMMException("NeuralForce: the callable is null");
+}
+
+void NeuralForce::setModel(const string& model, const string& card) {
+    if (model.empty())
+        throw OpenMMException("NeuralForce: the model has no bytes; give the contents of an exported file");
+    SharedModel shared = shareModel(model);
+    this->model = shared.bytes;
+    this->hash = shared.hash;
+    this->card = card;
+    this->runner.reset();
+}
+
+void NeuralForce::setSignature(const ModelSignature& signature) {
+    signature.validate();
+    this->signature = signature;
+}
+
+void NeuralForce::setEnergyOffset(double offset) {
+    if (!std::isfinite(offset))
+        throw OpenMMException("NeuralForce: the energy offset must be finite (kJ/mol)");
+    energyOffset = offset;
+}
+
+void NeuralForce::setParticles(const vector<int>& particles) {
+    this->particles = particles;
+}
+
+void NeuralForce::setAtomicNumbers(const vector<int>& atomicNumbers) {
+    this->atomicNumbers = atomicNumbers;
+}
+
+int NeuralForce::addLink(int inside, int outside, LinkRule rule, double value) {
+    if (rule == Fixed ? !(value > 0) : !(value > 0 && value <= 1))
+        throw OpenMMException("NeuralForce: a link atom's value is "+std::to_string(value)+"; a distance must be positive (nm), a ratio between 0 and 1");
+    links.push_back({inside, outside, rule, value});
+    return (int) links.size()-1;
+}
+
+void NeuralForce::getLinkParameters(int index, int& inside, int& outside, LinkRule& rule, double& value) const {
+    ASSERT_VALID_INDEX(index, links);
+    const Link& link = links[index];
+    inside = link.inside;
+    outside = link.outside;
+    rule = link.rule;
+    value = link.value;
+}
+
+int NeuralForce::addBond(int particle1, int particle2) {
+    bonds.push_back(std::make_pair(particle1, particle2));
+    return (int) bonds.size()-1;
+}
+
+void NeuralForce::getBondParameters(int index, int& particle1, int& particle2) const {
+    ASSERT_VALID_INDEX(index, bonds);
+    particle1 = bonds[index].first;
+    particle2 = bonds[index].second;
+}
+
+int NeuralForce::addGlobalParameter(const string& name, double defaultValue) {
+    globalParameters.push_back(std::make_pair(name, defaultValue));
+    return (int) globalParameters.size()-1;
+}
+
+const string& NeuralForce::getGlobalParameterName(int index) const {
+    ASSERT_VALID_INDEX(index, globalParameters);
+    return globalParameters[index].first;
+}
+
+double NeuralForce::getGlobalParameterDefaultValue(int index) const {
+    ASSERT_VALID_INDEX(index, globalParameters);
+    return globalParameters[index].second;
+}
+
+void NeuralForce::setGlobalParameterDefaultValue(int index, double defaultValue) {
+    ASSERT_VALID_INDEX(index, globalParameters);
+    globalParameters[index].second = defaultValue;
+}
+
+void NeuralForce::addEnergyParameterDerivative(const string& name) {
+    bool known = (name == scaleParameter && !name.empty());
+    for (auto& parameter : globalParameters)
+        known |= (parameter.first == name);
+    if (!known)
+        throw OpenMMException("addEnergyParameterDerivative: '"+name+"' is no parameter of this force; add it first");
+    if (std::find(derivatives.begin(), derivatives.end(), name) == derivatives.end())
+        derivatives.push_back(name);
+}
+
+const string& NeuralForce::getEnergyParameterDerivativeName(int index) const {
+    ASSERT_VALID_INDEX(index, derivatives);
+    return derivatives[index];
+}
+
+void NeuralForce::setScaleParameter(const string& name, double defaultValue) {
+    for (auto& parameter : globalParameters)
+        if (parameter.first == name)
+            throw OpenMMException("setScaleParameter: '"+name+"' is a parameter of the model already; choose another name");
+    scaleParameter = name;
+    scaleDefault = defaultValue;
+}
+
+void NeuralForce::setProperty(const string& name, const string& value) {
+    const vector<string>& names = getPropertyNames();
+    if (std::find(names.begin(), names.end(), name) == names.end())
+        throw OpenMMException("NeuralForce: unknown property '"+name+"'; allowed are cuda_graphs, device, precision and threads");
+    properties[name] = value;
+}
+
+void NeuralForce::updateModelInContext(Context& context) {
+    dynamic_cast<NeuralForceImpl&>(getImplInContext(context)).updateModel();
+}
+
+vector<double> NeuralForce::getMemberEnergies(Context& context) const {
+    return dynamic_cast<NeuralForceImpl&>(getImplInContext(context)).getMemberEnergies(getContextImpl(context));
+}
+
+vector<double> NeuralForce::getForceStd(Context& context) const {
+    return dynamic_cast<NeuralForceImpl&>(getImplInContext(context)).getForceStd(getContextImpl(context));
+}
+
+map<string, long long> NeuralForce::getStatistics(Context& context) const {
+    return dynamic_cast<NeuralForceImpl&>(getImplInContext(context)).getStatistics();
+}
+
+ForceImpl* NeuralForce::createImpl() const {
+    return new NeuralForceImpl(*this);
+}

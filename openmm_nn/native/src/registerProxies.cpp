@@ -1,0 +1,19 @@
+#include "NeuralForceProxy.h"
+#include "openmm_nn/NeuralForce.h"
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+
+/** Loading the library is enough to read and write its forces. */
+static struct ProxyRegistration {
+    ProxyRegistration() {
+        SerializationProxy::registerProxy(typeid(NeuralForce), new NeuralForceProxy());
+    }
+} registration;
+
+// OpenMM's plugin loader looks these up in every library that it opens.
+extern "C" OPENMM_EXPORT_NN void registerPlatforms() {
+}
+
+extern "C" OPENMM_EXPORT_NN void registerKernelFactories() {
+}
