@@ -1,0 +1,68 @@
+# `make demo` and `make test` make .venv, install what constraints.txt pins, build the native extension, and run.
+# They need Python 3.11, a C++ compiler, make and pip.
+
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.openmm_nn-installed
+
+# Plots go to files, and pip has no questions to ask.
+export MPLBACKEND := Agg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install native demo test lint soak bench dist clean distclean
+
+help:
+	@echo "make demo       run the two examples: a neural force in a System, and a hybrid peptide in water"
+	@echo "make test       ruff, mypy and the tests"
+	@echo "make lint       ruff and mypy alone"
+	@echo "make soak       the long tests"
+	@echo "make bench      time of a step, against peers that are installed"
+	@echo "make install    .venv with everything, the native extension included"
+	@echo "make clean      remove what building and running left; make distclean: .venv too"
+
+$(RUN):
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml setup.py constraints.txt | $(RUN)
+	$(RUN) -m pip install -r constraints.txt
+	OPENMM_NN_NO_NATIVE=1 $(RUN) -m pip install --no-build-isolation --no-deps -e .
+	@touch $@
+
+# Up to date when the extension was built from these sources for this torch and OpenMM: the script knows.
+native: $(STAMP)
+	$(RUN) -m openmm_nn.native.build
+
+install: native
+
+demo: native
+	$(RUN) examples/01_add_force_to_a_system.py
+	$(RUN) examples/02_hybrid.py
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+test: native lint
+	$(RUN) -m pytest --durations=15
+
+soak: native
+	$(RUN) -m pytest -m soak --durations=15
+
+bench: native
+	$(RUN) -m openmm_nn.bench step
+
+# A source archive and a wheel for this machine.
+dist: $(STAMP)
+	$(RUN) -m pip wheel --no-build-isolation --no-deps -w dist .
+	$(RUN) -c "import setuptools.build_meta as backend; backend.build_sdist('dist')"
+
+clean:
+	rm -rf build dist openmm_nn/native/build openmm_nn/native/.build-* *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find openmm_nn tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
