@@ -1,0 +1,1 @@
+"""Neural-network potentials as OpenMM forces."""

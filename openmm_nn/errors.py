@@ -1,0 +1,88 @@
+"""What users can catch.
+
+Every message has four parts: the argument, the value received, what is allowed, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoundaryError",
+    "CardError",
+    "EvaluationError",
+    "MissingDependencyError",
+    "ModelError",
+    "NativeExtensionError",
+    "OpenMMNNError",
+    "ParameterError",
+    "ParticleError",
+    "UnsupportedError",
+    "message",
+]
+
+
+class OpenMMNNError(Exception):
+    """Base class of everything that the package raises on purpose."""
+
+
+class CardError(OpenMMNNError, ValueError):
+    """A model card is incomplete, or contradicts itself or its module."""
+
+
+class ModelError(OpenMMNNError, ValueError):
+    """A file is no model, or a model returns what its card does not say."""
+
+
+class ParticleError(OpenMMNNError, ValueError):
+    """Atoms, elements or link atoms that a potential or a System does not have."""
+
+
+class ParameterError(OpenMMNNError, ValueError):
+    """An option or a parameter with a name or a value that is not allowed."""
+
+
+class UnsupportedError(OpenMMNNError, ValueError):
+    """Something that makes sense but that this version, engine or potential cannot do."""
+
+
+class BoundaryError(OpenMMNNError, ValueError):
+    """A bond between the region and its environment that should not be cut."""
+
+
+class MissingDependencyError(OpenMMNNError, ImportError):
+    """An optional package is not installed; the message has the command that installs it."""
+
+
+class NativeExtensionError(OpenMMNNError, ImportError):
+    """The native extension is missing, or was built for another torch or OpenMM."""
+
+
+class EvaluationError(OpenMMNNError, RuntimeError):
+    """An evaluation gave or met numbers that are not finite, or a geometry that is ambiguous."""
+
+
+def message(argument: str, got: str, allowed: str, remedy: str) -> str:
+    """Compose an error message of its four parts.
+
+    Parameters
+    ----------
+    argument
+        What was given, by the name that the user knows.
+    got
+        The value received.
+    allowed
+        What is allowed.
+    remedy
+        What to do, as a command or a sentence without its final period.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Examples
+    --------
+    >>> from openmm_nn.errors import message
+    >>> message("precision", "'half'", "'model', 'single' or 'double'", "leave it out to follow the card")
+    "precision: got 'half'; allowed: 'model', 'single' or 'double'. To fix: leave it out to follow the card."
+    """
+    return f"{argument}: got {got}; allowed: {allowed}. To fix: {remedy}."
