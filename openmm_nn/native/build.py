@@ -258,7 +258,7 @@ def _check_python_headers() -> None:
 # Running the build
 
 
-def _run(command: Sequence[str], what: str, environment: dict[str, str], level: int) -> None:
+def _run(command: Sequence[str], what: str, environment: dict[str, str]) -> None:
     """Run a command, pass its output line by line to the logger, and keep it for the message of a failure."""
     logger.debug("running %s", shlex.join(command))
     lines: list[str] = []
@@ -268,7 +268,8 @@ def _run(command: Sequence[str], what: str, environment: dict[str, str], level: 
     ) as process:
         for line in process.stdout or ():
             lines.append(line.rstrip())
-            logger.log(level, "  %s", lines[-1])
+            # Ninja begins a line with the number of the step.
+            logger.log(logging.INFO if re.match(r"\[\d+/\d+\] ", line) else logging.DEBUG, "  %s", lines[-1])
     if process.returncode:
         tail = "\n".join(lines[-60:])
         raise _problem(
@@ -340,7 +341,7 @@ def _check_wrapper(prefix: Path, environment: dict[str, str]) -> None:
         )
     logger.info("the wrapper has SWIG's run-time types of version %s, as OpenMM's wrapper has", have)
     script = "import sys, openmm; sys.path.insert(0, sys.argv[1]); import openmm_nn_native"
-    _run([sys.executable, "-c", script, str(prefix)], "importing the Python wrapper", environment, logging.DEBUG)
+    _run([sys.executable, "-c", script, str(prefix)], "importing the Python wrapper", environment)
 
 
 def _replace(target: Path, staged: Path) -> None:
@@ -412,13 +413,13 @@ def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None =
     parallel = str(jobs or cores or 1)
     logger.info("building for torch %s and OpenMM %s: about a minute or two", expected["torch"], expected["openmm"])
     staging = tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent)
-    with _object_directory(arguments) as objects, staging as temporary:
+    with _object_directory([*arguments, compiler]) as objects, staging as temporary:
         staged = Path(temporary) / "build"
         configure = [*arguments, "-B", str(objects), f"-DCMAKE_INSTALL_PREFIX={target}"]
-        _run(configure, "configuring the build", environment, logging.DEBUG)
-        _run([cmake, "--build", str(objects), "--parallel", parallel], "compiling", environment, logging.INFO)
+        _run(configure, "configuring the build", environment)
+        _run([cmake, "--build", str(objects), "--parallel", parallel], "compiling", environment)
         install = [cmake, "--install", str(objects), "--prefix", str(staged)]
-        _run(install, "installing", environment, logging.DEBUG)
+        _run(install, "installing", environment)
         _check_wrapper(staged, environment)
         (staged / BUILD_INFO).write_text(json.dumps(expected, indent=2) + "\n")
         _replace(target, staged)
