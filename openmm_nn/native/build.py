@@ -128,7 +128,9 @@ def _package_directory(name: str) -> Path | None:
 def _assigned(path: Path, name: str) -> str:
     match = re.search(rf"^{name}\s*(?::[^=]*)?=\s*['\"]([^'\"]+)['\"]", path.read_text(), re.MULTILINE)
     if match is None:
-        raise BuildError(f"{path}: no line assigns {name}. Install the package that it belongs to again.")
+        raise _problem(
+            str(path), f"no {name}", "a line that assigns it", "install the package that it belongs to again"
+        )
     return match.group(1)
 
 
@@ -140,8 +142,9 @@ def _version(package: str, name: str) -> str:
 # Finding what is needed
 
 
-def _problem(what: str, found: str, needed: str, remedy: str) -> BuildError:
-    return BuildError(f"{what}: {found}. Needed: {needed}. What to do: {remedy}")
+def _problem(argument: str, got: str, allowed: str, remedy: str) -> BuildError:
+    # The same four parts as openmm_nn.errors.message, which cannot be imported from here.
+    return BuildError(f"{argument}: got {got}; allowed: {allowed}. To fix: {remedy}.")
 
 
 def _has_library(directory: Path, name: str) -> bool:
@@ -154,7 +157,7 @@ def _required_directory(name: str) -> Path:
         missing = missing_packages()
         raise _problem(
             "Python packages",
-            f"{sys.executable} has no {', no '.join(missing)}",
+            f"an environment ({sys.executable}) without {', '.join(missing)}",
             "torch, openmm and vesin in the same environment, since the extension is built against them",
             f"{sys.executable} -m pip install {' '.join(missing)}; then {COMMAND}",
         )
@@ -200,8 +203,8 @@ def _find_program(name: str, package: str) -> str:
     if program is None:
         raise _problem(
             f"the program {name}",
-            "not in this Python environment and not on PATH",
-            name,
+            "none in this Python environment and none on PATH",
+            f"any {package}",
             f"{sys.executable} -m pip install '{package}'; then {COMMAND}",
         )
     return program
@@ -214,7 +217,7 @@ def _find_swig() -> str:
     if match is None or (int(match.group(1)), int(match.group(2))) < MINIMUM_SWIG:
         raise _problem(
             "the program swig",
-            f"{swig} is {match.group(0) if match else 'of an unknown version'}",
+            f"{match.group(0) if match else 'an unknown version'} ({swig})",
             "SWIG >= 4.4, whose run-time types are those of OpenMM's own wrapper",
             f"{sys.executable} -m pip install 'swig>=4.4'; then {COMMAND}",
         )
@@ -234,10 +237,10 @@ def _find_compiler() -> str:
         result = subprocess.run([*command, *options], input=program, capture_output=True, text=True, check=False)
         if result.returncode == 0:
             return name
-        tried.append(f"{name} does not compile C++17")
+        tried.append(f"{name} does not compile a program in C++17")
     raise _problem(
         "a C++ compiler",
-        "; ".join(tried),
+        f"none ({'; '.join(tried)})",
         "one that compiles C++17",
         f"apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler; then {COMMAND}",
     )
@@ -274,9 +277,9 @@ def _run(command: Sequence[str], what: str, environment: dict[str, str]) -> None
         tail = "\n".join(lines[-60:])
         raise _problem(
             what,
-            f"the command ended with status {process.returncode}: {shlex.join(command)}",
-            "a run without errors",
-            f"read the end of its output, below, mend it, and run {COMMAND} --verbose\n{tail}",
+            f"status {process.returncode} from {shlex.join(command)}",
+            "status 0",
+            f"read the end of its output, below, mend it, and run {COMMAND} --verbose. The output:\n{tail}",
         )
 
 
@@ -333,11 +336,10 @@ def _check_wrapper(prefix: Path, environment: dict[str, str]) -> None:
     if have != want:
         raise _problem(
             "the Python wrapper",
-            f"SWIG gave it run-time types of version {have}, and OpenMM's wrapper has version {want}, so that a System "
-            "would not take a NeuralForce",
-            "the same version in both",
-            f"install the SWIG that OpenMM {current_build_info()['openmm']} was built with (OpenMM 8.6: SWIG 4.4 or "
-            f"4.5); then {COMMAND} --force",
+            f"run-time types of version {have} from SWIG",
+            f"version {want}, that of OpenMM's wrapper, without which a System does not take a NeuralForce",
+            f"install the SWIG that OpenMM {current_build_info()['openmm']} was built with (4.5.1 fits OpenMM "
+            f"8.6.1); then {COMMAND} --force",
         )
     logger.info("the wrapper has SWIG's run-time types of version %s, as OpenMM's wrapper has", have)
     script = "import sys, openmm; sys.path.insert(0, sys.argv[1]); import openmm_nn_native"
@@ -433,10 +435,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even if an extension that fits is there")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: the number of cores)")
     parser.add_argument("--prefix", type=Path, help="install there instead of in the package or the user's cache")
+    parser.add_argument("--where", action="store_true", help="write the directory of the extension, and build nothing")
     parser.add_argument("--verbose", action="store_true", help="show the output of every step")
     options = parser.parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if options.where:
+        expected = current_build_info()
+        fitting = [str(prefix) for prefix in candidate_prefixes() if read_build_info(prefix) == expected]
+        sys.stdout.write("".join(f"{prefix}\n" for prefix in fitting[:1]))
+        return 0 if fitting else 1
     try:
         build(options.prefix, force=options.force, jobs=options.jobs)
     except BuildError as error:
