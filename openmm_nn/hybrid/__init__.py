@@ -1,0 +1,7 @@
+"""Hybrid Systems: a region described by a potential, the rest by a force field."""
+
+from .create import HybridSystem, create_hybrid_system
+from .region import Region
+from .report import BoundaryReport
+
+__all__ = ["BoundaryReport", "HybridSystem", "Region", "create_hybrid_system"]

@@ -1,0 +1,401 @@
+"""Hybrid Systems: a region described by a potential inside a classical System."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app
+
+from .. import errors
+from ..force import Link
+from ..potential import Potential
+from .bonded import BONDED_RULES
+from .boundary import CutBond, is_polar, make_cuts
+from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
+from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
+from .nonbonded import check_forces, resolve_ignored, uses_ewald
+from .region import BondGraph, Region, expand_atoms, make_region, select_atoms
+from .report import BoundaryReport, charge_rows
+
+_EMBEDDINGS = ("mechanical",)
+_CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
+
+
+@dataclass(frozen=True)
+class HybridSystem:
+    """A System in which a potential describes a region and a force field the rest.
+
+    Parameters
+    ----------
+    system : openmm.System
+        The hybrid, with the same particles as the classical System.
+    topology : openmm.app.Topology
+        The topology that was given.
+    region : Region
+        The atoms that the potential describes.
+    links : tuple of Link
+        The link atoms that close cut bonds; they live inside the potential's force, not in the System.
+    """
+
+    system: openmm.System
+    topology: app.Topology
+    region: Region
+    links: tuple[Link, ...]
+    _report: BoundaryReport = field(repr=False)
+
+    def boundary_report(self) -> BoundaryReport:
+        """Every cut bond, the terms removed and kept under each bonded rule, and the charges; printed, a set of tables.
+
+        Returns
+        -------
+        BoundaryReport
+        """
+        return self._report
+
+
+def create_hybrid_system(
+    topology: app.Topology,
+    system: openmm.System,
+    potential: Potential | Any,
+    region: str | Iterable[int] | Iterable[bool],
+    *,
+    embedding: str = "mechanical",
+    expand: str | None = None,
+    bonded_rule: str = "capped",
+    link: str = "fixed",
+    link_distances: Mapping[tuple[int, int], Any] | Iterable[tuple[int, int, Any]] | None = None,
+    allow_cuts: Iterable[tuple[int, int]] = (),
+    charge_scheme: str = "none",
+    interpolate: bool = False,
+    remove_constraints: bool = True,
+    long_range: bool | None = None,
+    ignore_forces: Iterable[str | int] = (),
+    charge: int | None = None,
+    multiplicity: int = 1,
+    periodic: bool = False,
+    force_group: int = 0,
+    properties: Mapping[str, str] | None = None,
+) -> HybridSystem:
+    """Describe a region of a classical System by a potential.
+
+    The energy is E_MM(E,E) + E_MM(R,E) + E_NN(R and its link atoms): the region R keeps its classical interactions with
+    the environment E, and its own energy comes from the potential. The given System and topology are not changed.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+    system : openmm.System
+        The classical System of that topology.
+    potential : Potential or openmmml.MLPotential
+        The latter without cut bonds.
+    region : str, iterable of int, or boolean mask
+        An MDTraj selection, atom indices, or one truth value for each atom.
+    embedding : {"mechanical"}
+        How the environment acts on the region.
+    expand : {None, "residue", "molecule"}
+        Fill the region up to whole residues or molecules.
+    bonded_rule : {"capped", "all-atoms", "gromacs"}
+        Which bonded terms the potential replaces, see `openmm_nn.hybrid.bonded`; with no cut bond all agree.
+    link : {"fixed", "ratio"}
+        Whether a link atom keeps its distance from the region's atom, or stays at a fixed fraction of the cut bond.
+    link_distances : mapping of (int, int) to float or Quantity, or iterable of (int, int, distance), optional
+        Distances of link atoms in nm, in place of the sums of covalent radii.
+    allow_cuts : iterable of (int, int)
+        Cut bonds that are wanted although they are double, aromatic, amide or X-H bonds, or share an environment atom.
+    charge_scheme : {"none", "z1", "rc", "rcd", "cs"}
+        How the region sees the charges of the environment at cut bonds, see `openmm_nn.hybrid.charges`.
+    interpolate : bool
+        Interpolate between the classical System and the hybrid by a Context parameter.
+    remove_constraints : bool
+        Remove constraints between two atoms of the region.
+    long_range : bool, optional
+        Whether the potential itself contains the interaction of the region with its periodic images. Needed where the
+        card does not say and the System uses Ewald summation.
+    ignore_forces : iterable of str or int
+        Names, classes or indices of forces to leave as they are.
+    charge : int, optional
+        Formal charge of the region in e. By default the rounded sum of the classical charges, which is a guess.
+    multiplicity : int
+        Spin multiplicity of the region.
+    periodic : bool
+        Give the potential the periodic box, if its card allows both; by default the region is a cluster.
+    force_group : int
+        Of the potential's force.
+    properties : mapping of str to str, optional
+        ``device``, ``precision``, ``threads``, ``cuda_graphs`` of the potential's force.
+
+    Returns
+    -------
+    HybridSystem
+
+    Raises
+    ------
+    ParameterError
+        If an option has a value that does not exist, or contradicts another.
+    ParticleError
+        If the region is empty, repeats atoms, names atoms that do not exist, or has elements that the potential does
+        not know.
+    BoundaryError
+        If a cut goes through a bond that should not be cut.
+    UnsupportedError
+        If the System has a force or particles that the embedding cannot treat rightly.
+
+    Examples
+    --------
+    >>> from openmm_nn import load_potential
+    >>> pdb = app.PDBFile("peptide-in-water.pdb")  # doctest: +SKIP
+    >>> field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")  # doctest: +SKIP
+    >>> classical = field.createSystem(pdb.topology, nonbondedMethod=app.PME)  # doctest: +SKIP
+    >>> hybrid = create_hybrid_system(  # doctest: +SKIP
+    ...     pdb.topology, classical, load_potential("ani2x"), "resname ACE ALA NME"
+    ... )
+    >>> print(hybrid.boundary_report())  # doctest: +SKIP
+    """
+    _check_options(embedding, bonded_rule, interpolate, charge_scheme)
+    _check_potential(potential)
+    if topology.getNumAtoms() != system.getNumParticles():
+        raise errors.ParticleError(
+            f"topology: has {topology.getNumAtoms()} atoms, but the System has {system.getNumParticles()} particles; "
+            "allowed is one particle for each atom. Give the topology that the System was made from."
+        )
+
+    graph = BondGraph.of(topology, system)
+    atoms = expand_atoms(graph, select_atoms(topology, region), expand)
+    inside = frozenset(atoms)
+    check_sites(system, graph, inside)
+    charges = classical_charges(system)
+    chosen = make_region(graph, atoms, charges)
+
+    ignored = resolve_ignored(system, ignore_forces)
+    check_forces(system, inside, ignored)
+    if not remove_constraints:
+        check_rigid_water(graph, inner_constraints(system, inside))
+    uses_box = _check_range(system, potential, long_range, periodic)
+    cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
+    links = tuple(cut.link for cut in cuts)
+    scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
+    formal = _formal_charge(chosen, charge)
+    for cut in cuts:
+        if is_polar(graph, cut):
+            _warn(
+                f"the cut bond {graph.describe(*chosen.cut_bonds[cuts.index(cut)])} is not between carbons: a link "
+                "hydrogen imitates it badly."
+            )
+
+    remainder = remove_region(
+        system,
+        graph,
+        chosen,
+        bonded_rule=bonded_rule,
+        ignored=ignored,
+        remove_constraints=remove_constraints,
+        stacklevel=4,
+    )
+    for correction in scheme:
+        remainder.system.addForce(correction)
+    _add_potential(
+        remainder.system,
+        potential,
+        topology,
+        chosen,
+        links,
+        graph,
+        uses_box,
+        formal,
+        multiplicity,
+        force_group,
+        properties,
+    )
+
+    seconds = {cut.outside: second_neighbours(graph, chosen, cut) for cut in cuts}
+    report = BoundaryReport(
+        region=chosen,
+        cuts=cuts,
+        bonded_rule=bonded_rule,
+        terms=remainder.terms,
+        charge_region=chosen.classical_charge,
+        charge_environment=None if charges is None else float(np.sum(charges)) - float(chosen.classical_charge or 0.0),
+        charge_scheme=charge_scheme,
+        charges=() if charges is None else _boundary_charges(cuts, seconds, charges, graph, charge_scheme),
+        constraints_removed=remainder.constraints_removed,
+        charge=formal,
+        multiplicity=multiplicity,
+    )
+    return HybridSystem(remainder.system, topology, chosen, links, report)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _boundary_charges(
+    cuts: tuple[CutBond, ...], seconds: dict[int, list[int]], charges: np.ndarray, graph: BondGraph, scheme: str
+) -> tuple[Any, ...]:
+    sites = (
+        {}
+        if scheme == "none"
+        else {m: scheme_sites(scheme, float(charges[m]), m, others) for m, others in seconds.items()}
+    )
+    return charge_rows(cuts, seconds, sites, charges, graph.labels, scheme)
+
+
+def _check_options(embedding: str, bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
+    if embedding not in _EMBEDDINGS:
+        raise errors.ParameterError(
+            f"embedding: got {embedding!r}; allowed are {', '.join(map(repr, _EMBEDDINGS))}. Choose one of these."
+        )
+    if bonded_rule not in BONDED_RULES:
+        raise errors.ParameterError(
+            f"bonded_rule: got {bonded_rule!r}; allowed are {', '.join(map(repr, BONDED_RULES))}. Choose one of these."
+        )
+    if interpolate and charge_scheme != "none":
+        raise errors.ParameterError(
+            f"charge_scheme: got {charge_scheme!r} together with interpolate=True; allowed is 'none', since at zero "
+            "the interpolated System would not be the classical one. Leave the scheme out, or do not interpolate."
+        )
+    if interpolate:
+        raise errors.UnsupportedError(
+            "interpolate: got True; this version makes hybrids only at full strength. Use interpolate=False."
+        )
+
+
+def _is_openmm_ml(potential: object) -> bool:
+    """Whether a potential comes from OpenMM-ML, which is not imported for the question."""
+    module = sys.modules.get("openmmml.mlpotential")
+    return module is not None and isinstance(potential, module.MLPotential)
+
+
+def _check_potential(potential: object) -> None:
+    if not isinstance(potential, Potential) and not _is_openmm_ml(potential):
+        raise errors.ParameterError(
+            f"potential: got {potential!r} ({type(potential).__name__}); allowed are a Potential and an "
+            "openmmml.MLPotential. Make one with openmm_nn.load_potential(...)."
+        )
+
+
+def _check_range(system: openmm.System, potential: Any, long_range: bool | None, periodic: bool) -> bool:
+    """Settle whether the potential gets the box, and refuse what would count images twice or not at all."""
+    if isinstance(potential, Potential):
+        stated, uses_box = potential.card.long_range, periodic or potential.card.periodic == "always"
+        name = f"the card of {potential.card.name}"
+    else:
+        stated, uses_box = potential._impl.getMLLongRange(), system.usesPeriodicBoundaryConditions()
+        name = "the MLPotential"
+    if stated is not None and long_range is not None and bool(stated) != bool(long_range):
+        raise errors.ParameterError(
+            f"long_range: got {long_range}, but {name} says {stated}; allowed is what it says. Leave long_range out."
+        )
+    ewald = any(isinstance(force, openmm.NonbondedForce) and uses_ewald(force) for force in system.getForces())
+    if not ewald:
+        return uses_box
+    far = long_range if stated is None else stated
+    if far is None:
+        raise errors.ParameterError(
+            f"long_range: got None, and {name} does not say whether the potential is long-ranged; in a System with "
+            "Ewald summation this decides whether the region's interaction with its periodic images stays classical. "
+            "Give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics."
+        )
+    if far and uses_box:
+        raise errors.UnsupportedError(
+            "long_range: the potential contains the region's interaction with its periodic images; taking the "
+            "classical one out is not supported in this version. Use the region as a cluster (periodic=False), or a "
+            "potential with a cutoff."
+        )
+    return uses_box
+
+
+def _formal_charge(region: Region, charge: int | None) -> int:
+    total = region.classical_charge
+    if charge is None:
+        guess = region.guessed_charge
+        # A whole neutral molecule needs no guess; anything else does, and the user should know.
+        if total is not None and (guess != 0 or abs(total) > 0.01 or region.cut_bonds):
+            _warn(
+                f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, "
+                f"{total:+.4f} e. Give charge={guess} if that is right."
+            )
+        return guess
+    if int(charge) != charge:
+        raise errors.ParameterError(
+            f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
+        )
+    if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
+        _warn(
+            f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. Check "
+            "which is right."
+        )
+    return int(charge)
+
+
+def _add_potential(
+    system: openmm.System,
+    potential: Any,
+    topology: app.Topology,
+    region: Region,
+    links: tuple[Link, ...],
+    graph: BondGraph,
+    uses_box: bool,
+    charge: int,
+    multiplicity: int,
+    force_group: int,
+    properties: Mapping[str, str] | None,
+) -> None:
+    bonds = graph.inner_bonds(region.atoms)
+    if isinstance(potential, Potential):
+        force = potential.create_force(
+            topology=topology,
+            atoms=region.atoms,
+            links=links,
+            bonds=bonds,
+            periodic=uses_box,
+            charge=charge,
+            multiplicity=multiplicity,
+            force_group=force_group,
+            properties=properties,
+        )
+        reports_bonds = not isinstance(force, openmm.PythonForce)
+        system.addForce(force)
+    else:
+        if links:
+            raise errors.UnsupportedError(
+                f"potential: got an MLPotential with {len(links)} cut bonds; its force has no link atoms, so allowed "
+                "are regions of whole molecules. Use expand='molecule', or a Potential from "
+                "openmm_nn.load_potential(...)."
+            )
+        if properties:
+            raise errors.ParameterError(
+                f"properties: got {dict(properties)!r} with an MLPotential, which has none of them; allowed is None. "
+                "Leave properties out."
+            )
+        potential._impl.addForces(
+            topology, system, list(region.atoms), force_group, charge=charge, multiplicity=multiplicity
+        )
+        reports_bonds = False
+    if not reports_bonds:
+        hold_together(system, bonds, force_group)
+
+
+def hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_group: int) -> None:
+    """Add bonds of zero strength, so that barostats and imaging still see the region's molecules.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Changed in place.
+    bonds : list of (int, int)
+    force_group : int
+    """
+    if not bonds:
+        return
+    force = openmm.HarmonicBondForce()
+    force.setName("bonds of the region, without strength")
+    force.setForceGroup(force_group)
+    for first, second in bonds:
+        force.addBond(first, second, 0.0, 0.0)
+    system.addForce(force)
