@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,17 @@ def _describe(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}, {value.dtype} on {value.device}"
     return f"a {type(value).__name__}"
+
+
+def _copy_script(module: Any) -> Any:
+    """Copy a ScriptModule through a file in memory; copy.deepcopy makes parameters that are no leaves."""
+    import torch
+
+    buffer = io.BytesIO()
+    with quiet_torchscript():
+        torch.jit.save(module, buffer)
+        buffer.seek(0)
+        return torch.jit.load(buffer, map_location="cpu")
 
 
 class ModuleRunner:
@@ -116,8 +128,9 @@ class ModuleRunner:
 
         if not isinstance(module, torch.nn.Module):
             return module
+        scripted = isinstance(module, torch.jit.ScriptModule)
         try:
-            own = copy.deepcopy(module)
+            own = _copy_script(module) if scripted else copy.deepcopy(module)
         except (RuntimeError, TypeError) as error:
             raise ModelError(
                 message("module", f"one that cannot be copied ({error})", "a module that copy.deepcopy copies",
@@ -127,7 +140,7 @@ class ModuleRunner:
         own.to(device=self.device, dtype=self.dtype)
         for parameter in own.parameters():
             parameter.requires_grad_(False)
-        if isinstance(own, torch.jit.ScriptModule):
+        if scripted:
             self._warm_up_runs = _WARM_UP_RUNS
             with quiet_torchscript():
                 try:
