@@ -198,20 +198,21 @@ def _search_path() -> str:
     return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
 
 
-def _find_program(name: str, package: str) -> str:
-    program = shutil.which(name, path=_search_path())
-    if program is None:
+def _find_programs() -> dict[str, str]:
+    """Return the paths of cmake, ninja and swig, of which each is also a wheel of PyPI."""
+    programs = {name: shutil.which(name, path=_search_path()) for name in ("cmake", "ninja", "swig")}
+    missing = [name for name, path in programs.items() if path is None]
+    if missing:
         raise _problem(
-            f"the program {name}",
-            "none in this Python environment and none on PATH",
-            f"any {package}",
-            f"{sys.executable} -m pip install '{package}'; then {COMMAND}",
+            "programs of the build",
+            f"no {', no '.join(missing)} in this Python environment or on PATH",
+            "cmake, ninja and swig >= 4.4",
+            f"{sys.executable} -m pip install {' '.join(missing)}; then {COMMAND}",
         )
-    return program
+    return {name: path for name, path in programs.items() if path}
 
 
-def _find_swig() -> str:
-    swig = _find_program("swig", "swig>=4.4")
+def _check_swig(swig: str) -> None:
     text = subprocess.run([swig, "-version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"SWIG Version (\d+)\.(\d+)", text)
     if match is None or (int(match.group(1)), int(match.group(2))) < MINIMUM_SWIG:
@@ -221,7 +222,6 @@ def _find_swig() -> str:
             "SWIG >= 4.4, whose run-time types are those of OpenMM's own wrapper",
             f"{sys.executable} -m pip install 'swig>=4.4'; then {COMMAND}",
         )
-    return swig
 
 
 def _find_compiler() -> str:
@@ -283,16 +283,17 @@ def _run(command: Sequence[str], what: str, environment: dict[str, str]) -> None
         )
 
 
-def _arguments(cmake: str) -> list[str]:
+def _arguments(dependencies: dict[str, str], programs: dict[str, str]) -> list[str]:
     """Return the command that configures the build, but for where the objects and the results go."""
     definitions = {
         "CMAKE_BUILD_TYPE": "Release",
-        "CMAKE_MAKE_PROGRAM": _find_program("ninja", "ninja"),
+        "CMAKE_MAKE_PROGRAM": programs["ninja"],
         "Python_EXECUTABLE": sys.executable,
-        "SWIG_EXECUTABLE": _find_swig(),
-        **_find_dependencies(),
+        "SWIG_EXECUTABLE": programs["swig"],
+        **dependencies,
     }
-    return [cmake, "-G", "Ninja", "-S", str(_SOURCE), *(f"-D{name}={value}" for name, value in definitions.items())]
+    values = [f"-D{name}={value}" for name, value in definitions.items()]
+    return [programs["cmake"], "-G", "Ninja", "-S", str(_SOURCE), *values]
 
 
 @contextlib.contextmanager
@@ -405,9 +406,11 @@ def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None =
             if read_build_info(candidate) == expected:
                 logger.info("the native extension is up to date in %s", candidate)
                 return candidate
+    dependencies, programs = _find_dependencies(), _find_programs()
+    _check_swig(programs["swig"])
     _check_python_headers()
-    compiler, cmake = _find_compiler(), _find_program("cmake", "cmake")
-    arguments = _arguments(cmake)
+    compiler, cmake = _find_compiler(), programs["cmake"]
+    arguments = _arguments(dependencies, programs)
     target = _choose_prefix() if prefix is None else prefix
     target.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PATH": _search_path(), "CXX": compiler}
