@@ -1,0 +1,1 @@
+"""Scripts that make the bundled potential: data, training, export and validation."""

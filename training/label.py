@@ -1,0 +1,60 @@
+"""Labels: GFN2-xTB energies and forces by tblite, in eV and eV/Angstrom."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: CODATA 2018, as used by tblite.
+BOHR = 0.529177210903
+HARTREE = 27.211386245988
+METHOD = "GFN2-xTB"
+
+
+class Labeller:
+    """GFN2-xTB of one molecule; consecutive geometries start from the charges of the one before.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, shape (n_atoms,)
+        Atomic numbers of a neutral closed-shell molecule or cluster.
+    """
+
+    def __init__(self, numbers: NDArray[np.int64]) -> None:
+        self.numbers = numbers
+        self.calls = 0
+        self._calculator = None
+        self._result = None
+
+    def __call__(self, positions: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]] | None:
+        """Energy and forces, or None where the self-consistent cycle does not converge.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n_atoms, 3), Angstrom
+
+        Returns
+        -------
+        energy : float, eV
+        forces : ndarray, shape (n_atoms, 3), eV/Angstrom
+        """
+        from tblite.interface import Calculator
+
+        bohr = np.asarray(positions, dtype=np.float64) / BOHR
+        self.calls += 1
+        try:
+            if self._calculator is None:
+                self._calculator = Calculator(METHOD, self.numbers, bohr)
+                self._calculator.set("verbosity", 0)
+            else:
+                self._calculator.update(bohr)
+            self._result = self._calculator.singlepoint(self._result)
+        except RuntimeError:
+            self._calculator, self._result = None, None
+            return None
+        energy = float(self._result.get("energy")) * HARTREE
+        forces = -np.asarray(self._result.get("gradient")) * (HARTREE / BOHR)
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            self._calculator, self._result = None, None
+            return None
+        return energy, forces

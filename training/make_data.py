@@ -1,0 +1,223 @@
+"""Make the labels: every molecule of `molecules.py`, sampled by `sample.py`, labelled by `label.py`.
+
+    python -m training.make_data --out labels/ --workers 2            # everything, about half an hour on two cores
+    python -m training.make_data --out labels/ --smiles CCO --scale 5 # one molecule, five times as many geometries
+
+One file a molecule, so that a stopped run goes on where it was; every random number comes from the molecule's own
+seed, so the order and the number of workers change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+from scipy.optimize import minimize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from training import sample
+from training.label import METHOD, Labeller
+from training.molecules import Molecule, molecule_set
+
+logger = logging.getLogger(__name__)
+
+#: Labels whose largest force passes this (eV/Angstrom) are dropped: nothing there is worth learning.
+LARGEST_FORCE = 20.0
+CONFORMERS = 3
+COUNTS = {"modes": 24, "langevin": 36, "torsion": 12, "stretch": 6}
+#: Classes that get other counts than the rest.
+COUNTS_BY_GROUP = {
+    "cluster": {"modes": 10, "langevin": 48, "torsion": 0, "stretch": 40},
+    "peptide": {"modes": 30, "langevin": 60, "torsion": 40, "stretch": 6},
+}
+#: Molecules with more geometries than the rest: alanine dipeptide, whose torsion map is a test of its own.
+EMPHASIS = {"CNC(=O)C(C)NC(C)=O": 6.0}
+TEMPERATURES = (300.0, 500.0, 800.0, 1200.0)
+
+
+def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray] | None:
+    """All labels of one molecule.
+
+    Returns
+    -------
+    dict of arrays, or None if the molecule could not be embedded
+        numbers (n_atoms,) int64; positions (n, n_atoms, 3) float32, Angstrom; energies (n,) float64, eV;
+        forces (n, n_atoms, 3) float32, eV/Angstrom; kinds (n,) int8, index into `sample.KINDS`; temperatures (n,)
+        float32, K (0 where it has no meaning).
+    """
+    rng = np.random.default_rng(molecule.seed)
+    flat = Chem.MolToSmiles(Chem.MolFromSmiles(molecule.smiles), isomericSmiles=False)
+    scale = scale * EMPHASIS.get(flat, 1.0)
+    counts = {k: round(scale * v) for k, v in COUNTS_BY_GROUP.get(molecule.group, COUNTS).items()}
+    rdkit = sample.embed(molecule.smiles, CONFORMERS, molecule.seed)
+    if rdkit is None:
+        return None
+    numbers = np.array([a.GetAtomicNum() for a in rdkit.GetAtoms()])
+    labeller = Labeller(numbers)
+    rows: list[tuple[NDArray, float, NDArray, int, float]] = []
+
+    def add(positions: NDArray, kind: str, temperature: float = 0.0) -> None:
+        # What is stored is what is labelled: the rounding to float32 comes first.
+        stored = np.asarray(positions - positions.mean(0), dtype=np.float32)
+        distances = np.linalg.norm(stored[:, None] - stored, axis=-1) + 9 * np.eye(len(stored))
+        if distances.min() < 0.55:
+            return
+        label = labeller(stored)
+        if label is not None and np.abs(label[1]).max() < LARGEST_FORCE:
+            rows.append((stored, label[0], label[1], sample.KINDS.index(kind), temperature))
+
+    minima = []
+    for conformer in rdkit.GetConformers():
+        path = _relax(conformer.GetPositions(), labeller)
+        for frame in path[:12:4]:
+            add(frame, "relax")
+        for frame in path[16:-1:15]:
+            add(frame, "relax")
+        add(path[-1], "minimum")
+        minima.append(path[-1])
+    for index in range(len(minima)):
+        for frame in sample.normal_modes(rdkit, minima[index], -(-counts["modes"] // len(minima)), rng):
+            add(frame, "modes")
+    for index, temperature in enumerate(TEMPERATURES):
+        start = rdkit.GetConformers()[index % rdkit.GetNumConformers()].GetPositions()
+        for frame in sample.langevin(rdkit, start, temperature, counts["langevin"] // len(TEMPERATURES), rng):
+            add(frame, "langevin", temperature)
+    if "." not in molecule.smiles:
+        for frame in sample.torsions(rdkit, counts["torsion"], rng):
+            add(frame, "torsion")
+    for index in range(counts["stretch"]):
+        for frame in sample.stretches(rdkit, minima[index % len(minima)], 1, rng):
+            add(frame, "stretch")
+    if not rows:
+        return None
+    return {
+        "numbers": numbers,
+        "positions": np.stack([r[0] for r in rows]),
+        "energies": np.array([r[1] for r in rows]),
+        "forces": np.stack([r[2] for r in rows]).astype(np.float32),
+        "kinds": np.array([r[3] for r in rows], dtype=np.int8),
+        "temperatures": np.array([r[4] for r in rows], dtype=np.float32),
+    }
+
+
+def _relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
+    """Geometries on the way down the GFN2-xTB surface, the last one the lowest."""
+    path: list[tuple[float, NDArray]] = []
+
+    def value(flat: NDArray) -> tuple[float, NDArray]:
+        label = labeller(flat.reshape(-1, 3))
+        if label is None:
+            return 1e6, np.zeros_like(flat)
+        path.append((label[0], flat.reshape(-1, 3).copy()))
+        return label[0], -label[1].ravel()
+
+    if labeller(start) is None:
+        return [start]
+    minimize(value, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "gtol": 2e-3})
+    lowest = min(range(len(path)), key=lambda i: path[i][0])
+    return [x for _, x in path[: lowest + 1]]
+
+
+def _job(task: tuple[Molecule, float, str]) -> tuple[str, int]:
+    molecule, scale, out = task
+    target = Path(out) / f"{molecule.key}.npz"
+    if not target.exists():
+        labels = label_molecule(molecule, scale)
+        if labels is None:
+            return molecule.smiles, 0
+        partial = target.with_suffix(".part")
+        with partial.open("wb") as stream:
+            np.savez(stream, **labels)
+        partial.replace(target)
+    return molecule.smiles, len(np.load(target)["energies"])
+
+
+def write_manifest(molecules: list[Molecule], out: Path) -> dict:
+    """Write and return `manifest.json`: what was made, from which molecules, with which versions."""
+    entries = []
+    for molecule in molecules:
+        path = out / f"{molecule.key}.npz"
+        if path.exists():
+            data = np.load(path)
+            kinds = {name: int((data["kinds"] == i).sum()) for i, name in enumerate(sample.KINDS)}
+            entries.append(
+                {
+                    "smiles": molecule.smiles,
+                    "key": molecule.key,
+                    "group": molecule.group,
+                    "split": molecule.split,
+                    "seed": molecule.seed,
+                    "atoms": len(data["numbers"]),
+                    "labels": len(data["energies"]),
+                    "kinds": {k: v for k, v in kinds.items() if v},
+                }
+            )
+    manifest = {
+        "method": METHOD,
+        "versions": {name: version(name) for name in ("tblite", "rdkit", "numpy", "scipy")},
+        "molecules": len(entries),
+        "labels": sum(e["labels"] for e in entries),
+        "labels_by_split": {
+            s: sum(e["labels"] for e in entries if e["split"] == s) for s in ("train", "validation", "test")
+        },
+        "molecules_by_split": {s: sum(e["split"] == s for e in entries) for s in ("train", "validation", "test")},
+        "entries": entries,
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def make_data(out: Path, molecules: list[Molecule], workers: int = 2, scale: float = 1.0) -> dict:
+    """Label `molecules` into `out`, skipping those already there, and return the manifest."""
+    out.mkdir(parents=True, exist_ok=True)
+    tasks = [(m, scale, str(out)) for m in molecules]
+    started, total = time.time(), 0
+    if workers == 1:
+        results = map(_job, tasks)
+        pool = None
+    else:
+        pool = multiprocessing.get_context("spawn").Pool(workers)
+        results = pool.imap_unordered(_job, tasks, chunksize=4)
+    for done, (smiles, count) in enumerate(results, 1):
+        total += count
+        if count == 0:
+            logger.warning("no labels for %s", smiles)
+        if done % 20 == 0:
+            logger.info("%d of %d molecules, %d labels, %.0f s", done, len(tasks), total, time.time() - started)
+    if pool is not None:
+        pool.close()
+        pool.join()
+    return write_manifest(molecules, out)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of geometries a molecule")
+    parser.add_argument("--limit", type=int, default=None, help="only so many molecules")
+    parser.add_argument("--smiles", nargs="*", default=None, help="these molecules instead of the whole set")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    chosen = arguments.smiles or []
+    molecules = [Molecule(s, "single", "train") for s in chosen] if chosen else molecule_set()
+    manifest = make_data(arguments.out, molecules[: arguments.limit], arguments.workers, arguments.scale)
+    logger.info("%d labels of %d molecules", manifest["labels"], manifest["molecules"])
+
+
+if __name__ == "__main__":
+    main()
