@@ -438,21 +438,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even if an extension that fits is there")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: the number of cores)")
     parser.add_argument("--prefix", type=Path, help="install there instead of in the package or the user's cache")
-    parser.add_argument("--where", action="store_true", help="write the directory of the extension, and build nothing")
+    parser.add_argument("--cmake-dir", action="store_true", help="build, then write the OpenMMNN_DIR of a C++ project")
     parser.add_argument("--verbose", action="store_true", help="show the output of every step")
     options = parser.parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    if options.where:
-        expected = current_build_info()
-        fitting = [str(prefix) for prefix in candidate_prefixes() if read_build_info(prefix) == expected]
-        sys.stdout.write("".join(f"{prefix}\n" for prefix in fitting[:1]))
-        return 0 if fitting else 1
     try:
-        build(options.prefix, force=options.force, jobs=options.jobs)
+        prefix = build(options.prefix, force=options.force, jobs=options.jobs)
     except BuildError as error:
         logger.error("%s", error)
         return 1
+    if options.cmake_dir:
+        sys.stdout.write(f"{prefix / 'cmake'}\n")
     return 0
 
 
