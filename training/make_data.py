@@ -81,7 +81,7 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
 
     minima = []
     for conformer in rdkit.GetConformers():
-        path = _relax(conformer.GetPositions(), labeller)
+        path = relax(conformer.GetPositions(), labeller)
         for frame in path[:12:4]:
             add(frame, "relax")
         for frame in path[16:-1:15]:
@@ -113,7 +113,7 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
     }
 
 
-def _relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
+def relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
     """Geometries on the way down the GFN2-xTB surface, the last one the lowest."""
     path: list[tuple[float, NDArray]] = []
 

@@ -1,9 +1,11 @@
 """Train the committee on labels made by `make_data.py`.
 
-    python -m training.train --labels labels/ --out run/ --epochs 24 --threads 2
+    python -m training.train --labels labels/ --out run/ --epochs 24 --processes 2
 
 The run is resumed from `run/last.pt` if that exists; `run/curve.jsonl` gets one line an epoch.  A resumed run may be
 given another number of epochs: the learning rate follows the fraction that is done.  `--device cuda` uses a GPU.
+On a CPU, several processes of one thread each share a step (the mean of their gradients is applied by all): the
+arrays are too small for threads to help much.
 
 Every member is trained by its own energy, and by the forces of a random convex combination of the members, drawn for
 every molecule anew (Dirichlet): one backward pass trains all members and keeps each of them a potential of its own.
@@ -35,7 +37,7 @@ KCAL = 23.060547830619  # kcal/mol per eV
 
 
 def left_out(entries: list[dict], members: int) -> Tensor:
-    """Choose the member that never sees each molecule, (n_molecules,) int64; -1 where there are fewer than 8 molecules."""
+    """Choose the member that never sees each molecule, (n_molecules,); -1 (none) for fewer than 8 molecules."""
     if len(entries) < 8:
         return torch.full((len(entries),), -1)
     return torch.tensor([e["seed"] % members for e in entries])
@@ -79,8 +81,11 @@ def evaluate(model: Committee, labels: Labels, pairs: int, limit: int | None = N
 class Trainer:
     """One run: model, averaged weights, optimiser and where it stands."""
 
-    def __init__(self, labels: Labels, validation: Labels | None, out: Path, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self, labels: Labels, validation: Labels | None, out: Path, arguments: argparse.Namespace, rank: int = 0
+    ) -> None:
         torch.manual_seed(arguments.seed)
+        self.rank = rank
         self.labels, self.validation, self.out, self.arguments = labels, validation, out, arguments
         self.shape = {
             "members": 4,
@@ -102,7 +107,8 @@ class Trainer:
             validation.subtract(self.offsets)
         self.left_out = left_out(labels.entries, self.model.members)
         self.saved = time.time()
-        size = sum(1 for _ in labels.batches(arguments.pairs))
+        size = sum(1 for _ in labels.batches(arguments.pairs)) // arguments.processes
+        self.size = size
         self.total = size * arguments.epochs
         logger.info(
             "%d labels, %d batches an epoch, %d weights",
@@ -152,7 +158,7 @@ class Trainer:
     def train_batch(self, block: Block, rows: Tensor) -> tuple[float, float]:
         """One step; the loss's parts, kcal/mol/A and kcal/mol."""
         members, device = self.model.members, self.arguments.device
-        rng = np.random.default_rng((self.arguments.seed, self.step))
+        rng = np.random.default_rng((self.arguments.seed, self.step, self.rank))
         weights = torch.from_numpy(rng.gamma(0.7, size=(members, len(rows))).astype(np.float32) + 1e-4)
         seen = (torch.arange(members).unsqueeze(1) != self.left_out[block.molecule[rows]]).float()
         weights = (weights * seen / (weights * seen).sum(0)).to(device)
@@ -165,6 +171,13 @@ class Trainer:
         loss = force + (0.1 + 0.9 * done) * energy * (3.0 / n)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.arguments.processes > 1:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            flat = torch.cat([g.flatten() for g in gradients])
+            torch.distributed.all_reduce(flat)
+            flat /= self.arguments.processes
+            for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 200.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
@@ -182,17 +195,23 @@ class Trainer:
             order = np.random.default_rng((self.arguments.seed, 7, self.epoch))
             sums, count, started = np.zeros(2), 0, time.time()
             for index, (block, rows) in enumerate(self.labels.batches(self.arguments.pairs, order)):
-                if index < self.batch:
+                turn, whose = divmod(index, self.arguments.processes)
+                if turn < self.batch or turn >= self.size or whose != self.rank:
                     continue
                 sums += self.train_batch(block, rows)
                 count += 1
-                self.batch = index + 1
+                self.batch = turn + 1
+                if self.rank > 0:
+                    continue
                 if count % 200 == 0:
-                    logger.info("epoch %d batch %d: F %.3f E %.3f", self.epoch, index + 1, *(sums / count))
+                    logger.info("epoch %d step %d: F %.3f E %.3f", self.epoch, turn + 1, *(sums / count))
+                    sums, count = np.zeros(2), 0
                 if time.time() - self.saved > 120:
                     self.save()
             self.epoch, self.batch = self.epoch + 1, 0
             self.seconds += time.time() - started
+            if self.rank > 0:
+                continue
             line = {
                 "epoch": self.epoch,
                 "step": self.step,
@@ -227,20 +246,35 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--messages", type=int, default=16)
     result.add_argument("--hidden", type=int, default=48)
     result.add_argument("--seed", type=int, default=1)
-    result.add_argument("--threads", type=int, default=2)
+    result.add_argument("--processes", type=int, default=1)
+    result.add_argument("--threads", type=int, default=1, help="of every process")
     result.add_argument("--device", default="cpu")
     return result
+
+
+def work(rank: int, arguments: argparse.Namespace) -> None:
+    """Train, as process `rank` of several."""
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    if arguments.processes > 1:
+        store = torch.distributed.FileStore(str(arguments.out / "store"), arguments.processes)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=arguments.processes)
+    labels = Labels(arguments.labels, "train", tuple(arguments.extra))
+    validation = Labels(arguments.labels, "validation")
+    Trainer(labels, validation if len(validation) else None, arguments.out, arguments, rank).run()
+    if arguments.processes > 1:
+        torch.distributed.destroy_process_group()
 
 
 def main() -> None:
     """Command line."""
     arguments = parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    extra = tuple(arguments.extra)
-    labels = Labels(arguments.labels, "train", extra)
-    validation = Labels(arguments.labels, "validation")
-    Trainer(labels, validation if len(validation) else None, arguments.out, arguments).run()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "store").unlink(missing_ok=True)
+    if arguments.processes == 1:
+        work(0, arguments)
+    else:
+        torch.multiprocessing.spawn(work, (arguments,), nprocs=arguments.processes)
 
 
 if __name__ == "__main__":

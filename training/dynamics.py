@@ -1,0 +1,190 @@
+"""Dynamics with the network alone: many molecules side by side in one graph, to see that none falls apart."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rdkit import Chem
+from torch import Tensor
+
+from training import sample
+from training.model import Committee
+
+logger = logging.getLogger(__name__)
+KCAL = 23.060547830619
+#: eV/(Angstrom g/mol) in Angstrom/fs^2, and the Boltzmann constant in eV/K.
+ACCELERATION = 9.648533e-3
+BOLTZMANN = 8.617333e-5
+#: A bond is broken when it is longer than this multiple of its first length.
+BROKEN = 1.45
+
+
+class Ensemble:
+    """Molecules that do not see each other, moved together: positions in float64, the network in its own precision.
+
+    Parameters
+    ----------
+    model : Committee
+    molecules : sequence of RDKit molecules with one conformer each
+    """
+
+    def __init__(self, model: Committee, molecules: list[Chem.Mol]) -> None:
+        self.model = model
+        self.sizes = [m.GetNumAtoms() for m in molecules]
+        self.first = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.numbers = torch.tensor([a.GetAtomicNum() for m in molecules for a in m.GetAtoms()])
+        self.positions = torch.tensor(np.concatenate([m.GetConformers()[0].GetPositions() for m in molecules]))
+        self.masses = torch.tensor([sample.MASSES[int(z)] for z in self.numbers], dtype=torch.float64).unsqueeze(1)
+        self.owner = torch.repeat_interleave(torch.arange(len(molecules)), torch.tensor(self.sizes))
+        # All pairs inside a molecule; those beyond the cutoff contribute nothing.
+        blocks = []
+        for start, size in zip(self.first, self.sizes, strict=False):
+            i, j = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+            keep = i != j
+            blocks.append(torch.stack([i[keep], j[keep]]) + int(start))
+        self.pairs = torch.cat(blocks, 1)
+        self.edges = self.pairs
+        self.bonds = torch.tensor(
+            [
+                [int(start) + b.GetBeginAtomIdx(), int(start) + b.GetEndAtomIdx()]
+                for start, m in zip(self.first, molecules, strict=False)
+                for b in m.GetBonds()
+            ]
+        )
+        self.lengths = self.bond_lengths()
+        self.find_edges()
+
+    def bond_lengths(self) -> Tensor:
+        """Lengths of all bonds, Angstrom."""
+        return (self.positions[self.bonds[:, 0]] - self.positions[self.bonds[:, 1]]).norm(dim=1)
+
+    def find_edges(self, skin: float = 1.0) -> None:
+        """Take the pairs within the cutoff and a skin."""
+        distance = (self.positions[self.pairs[0]] - self.positions[self.pairs[1]]).norm(dim=1)
+        self.edges = self.pairs[:, distance < self.model.cutoff + skin]
+
+    def energies_and_forces(self) -> tuple[NDArray[np.float64], Tensor]:
+        """Energy of every molecule (eV) and forces (eV/Angstrom)."""
+        dtype = self.model.mix.dtype
+        x = self.positions.to(dtype).requires_grad_()
+        shifts = torch.zeros(self.edges.shape[1], 3, dtype=dtype)
+        atomic = self.model(x, self.numbers, self.edges, shifts).mean(0)
+        (gradient,) = torch.autograd.grad(atomic.sum(), x)
+        energies = torch.zeros(len(self.sizes), dtype=torch.float64).index_add(0, self.owner, atomic.detach().double())
+        return energies.numpy(), -gradient.double()
+
+    def run(
+        self, steps: int, step: float, temperature: float, friction: float, seed: int, report: int
+    ) -> dict[str, list[NDArray]]:
+        """BAOAB Langevin dynamics (velocity Verlet where the friction is zero), `step` in fs, friction in 1/fs.
+
+        Velocities are drawn at `temperature`.  Returns, every `report` steps: potential and kinetic energy of every
+        molecule (eV), and the longest bond relative to its first length.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        thermal = torch.sqrt(BOLTZMANN * temperature * ACCELERATION / self.masses)
+        v = thermal * torch.randn(self.positions.shape, generator=generator, dtype=torch.float64)
+        decay = float(np.exp(-friction * step))
+        _, f = self.energies_and_forces()
+        log: dict[str, list[NDArray]] = {"potential": [], "kinetic": [], "stretch": []}
+        for index in range(1, steps + 1):
+            v = v + 0.5 * step * ACCELERATION * f / self.masses
+            self.positions = self.positions + 0.5 * step * v
+            if friction > 0:
+                noise = torch.randn(v.shape, generator=generator, dtype=torch.float64)
+                v = decay * v + float(np.sqrt(1 - decay**2)) * thermal * noise
+            self.positions = self.positions + 0.5 * step * v
+            if index % 10 == 0:
+                self.find_edges()
+            energies, f = self.energies_and_forces()
+            v = v + 0.5 * step * ACCELERATION * f / self.masses
+            if index % report == 0:
+                kinetic = (0.5 * self.masses * v * v).sum(1) / ACCELERATION
+                owned = torch.zeros(len(self.sizes), dtype=torch.float64).index_add(0, self.owner, kinetic)
+                stretch = torch.zeros(len(self.sizes), dtype=torch.float64).scatter_reduce(
+                    0, self.owner[self.bonds[:, 0]], self.bond_lengths() / self.lengths, "amax"
+                )
+                log["potential"].append(energies)
+                log["kinetic"].append(owned.numpy())
+                log["stretch"].append(stretch.numpy())
+        return log
+
+
+def pick(entries: list[dict], count: int) -> list[dict]:
+    """Choose held-out molecules: the classes in turn, those with bonds only, between 5 and 40 atoms."""
+    by_group: dict[str, list[dict]] = {}
+    for entry in entries:
+        if "." not in entry["smiles"] and 5 <= entry["atoms"] <= 40:
+            by_group.setdefault(entry["group"], []).append(entry)
+    chosen: list[dict] = []
+    turn = 0
+    while len(chosen) < count and any(len(v) > turn for v in by_group.values()):
+        chosen += [v[turn] for v in by_group.values() if len(v) > turn]
+        turn += 1
+    return chosen[:count]
+
+
+def stability(model: Committee, entries: list[dict], picoseconds: float, count: int = 30) -> dict[str, object]:
+    """Langevin dynamics of held-out molecules at 300 K, 0.5 fs, float32: which bonds break, how warm they are."""
+    chosen = [(e, sample.embed(e["smiles"], 1, e["seed"])) for e in pick(entries, count)]
+    molecules = [m for _, m in chosen if m is not None]
+    ensemble = Ensemble(model, molecules)
+    started = time.time()
+    log = ensemble.run(round(picoseconds * 2000), 0.5, 300.0, 0.001, 7, 100)
+    stretch = np.stack(log["stretch"])
+    kinetic = np.stack(log["kinetic"])[len(log["kinetic"]) // 4 :].mean(0)
+    freedom = 3 * np.array(ensemble.sizes)
+    names = [e["smiles"] for e, m in chosen if m is not None]
+    broken = [n for n, s in zip(names, stretch.max(0), strict=True) if not s < BROKEN]
+    return {
+        "molecules": len(names),
+        "picoseconds": picoseconds,
+        "broken": broken,
+        "finite": bool(np.isfinite(np.stack(log["potential"])).all()),
+        "longest_relative_bond": round(float(stretch.max()), 3),
+        "mean_temperature": round(float((2 * kinetic / (freedom * BOLTZMANN)).mean()), 1),
+        "smiles": names,
+        "seconds": round(time.time() - started, 0),
+    }
+
+
+def conservation(model: Committee, picoseconds: float, smiles: str = "CC(=O)NC(C)C(=O)NC") -> dict[str, object]:
+    """Total energy of alanine dipeptide without a thermostat, three seeds, 0.5 and 0.25 fs (PHYSICS: NVE)."""
+    result: dict[str, object] = {"picoseconds": picoseconds}
+    rdkit = sample.embed(smiles, 1, 3)
+    if rdkit is None:
+        raise RuntimeError(f"RDKit could not embed {smiles}")
+    start = Ensemble(model, 3 * [rdkit])
+    start.run(4000, 0.5, 300.0, 0.01, 11, 4000)
+    deviations = {}
+    for step in (0.5, 0.25):
+        ensemble = Ensemble(model, 3 * [rdkit])
+        ensemble.positions = start.positions.clone()
+        ensemble.find_edges()
+        report = round(5 / step)
+        log = ensemble.run(round(picoseconds * 1000 / step), step, 300.0, 0.0, 5, report)
+        total = (np.stack(log["potential"]) + np.stack(log["kinetic"])) * KCAL * 4.184
+        t = np.arange(1, len(total) + 1) * report * step * 1e-3
+        rows = []
+        for column in total.T:
+            slope, intercept = np.polyfit(t, column, 1)
+            residual = column - slope * t - intercept
+            # The residuals are correlated; blocks of 1/20 of the run are taken as independent.
+            blocks = np.array([b.mean() for b in np.array_split(residual, 20)])
+            centres = np.array([b.mean() for b in np.array_split(t, 20)])
+            error = blocks.std(ddof=2) / np.sqrt(((centres - centres.mean()) ** 2).sum())
+            rows.append(
+                {
+                    "slope_kJ_per_ps": round(float(slope), 6),
+                    "standard_error": round(float(error), 6),
+                    "std_kJ": round(float(column.std()), 5),
+                }
+            )
+        deviations[step] = float(np.mean([r["std_kJ"] for r in rows]))
+        result[f"{step} fs"] = rows
+    result["std_ratio"] = round(deviations[0.5] / deviations[0.25], 2)
+    return result

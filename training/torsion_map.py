@@ -1,0 +1,153 @@
+"""The relaxed phi/psi map of alanine dipeptide in vacuum, 24 x 24, by GFN2-xTB and by a potential.
+
+    python -m training.torsion_map --reference training/reference/alanine_dipeptide_map.npz   # GFN2-xTB, minutes
+
+Both torsions are held by a stiff restraint, whose energy is not counted, while everything else is relaxed.  The
+potential is relaxed from the geometries of the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rdkit.Chem.rdMolTransforms import SetDihedralDeg
+from scipy.ndimage import minimum_filter
+from scipy.optimize import minimize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from training import sample
+from training.label import Labeller
+
+logger = logging.getLogger(__name__)
+SMILES = "CC(=O)N[C@@H](C)C(=O)NC"
+#: Atoms of C-N-CA-C and N-CA-C-N in the order of the SMILES.
+PHI, PSI = (1, 3, 4, 6), (3, 4, 6, 8)
+GRID = np.arange(-180, 180, 15)
+STIFFNESS = 40.0  # eV
+KCAL = 23.060547830619
+Surface = Callable[[NDArray], tuple[float, NDArray]]
+
+
+def restrained(surface: Surface, start: NDArray, phi: float, psi: float, steps: int) -> tuple[float, NDArray]:
+    """Relax from `start` (Angstrom) with both torsions held (degrees); energy without the restraint, and positions."""
+    targets = torch.tensor(np.radians([phi, psi]))
+    atoms = torch.tensor([PHI, PSI])
+
+    def value(flat: NDArray) -> tuple[float, NDArray]:
+        energy, forces = surface(flat.reshape(-1, 3))
+        x = torch.tensor(flat.reshape(-1, 3), dtype=torch.float64, requires_grad=True)
+        restraint = STIFFNESS * (1 - torch.cos(dihedrals(x, atoms) - targets)).sum()
+        (gradient,) = torch.autograd.grad(restraint, x)
+        return energy + float(restraint.detach()), -forces.ravel() + gradient.numpy().ravel()
+
+    result = minimize(value, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "gtol": 2e-3})
+    positions = result.x.reshape(-1, 3)
+    return surface(positions)[0], positions
+
+
+def dihedrals(x: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
+    """Torsions in radians, IUPAC sign."""
+    a, b, c, d = (x[atoms[:, k]] for k in range(4))
+    axis = c - b
+    first = torch.linalg.cross(b - a, axis)
+    second = torch.linalg.cross(axis, d - c)
+    unit = axis / torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
+    return torch.atan2((torch.linalg.cross(first, second) * unit).sum(-1), (first * second).sum(-1))
+
+
+def reference_map(steps: int = 60) -> dict[str, NDArray]:
+    """GFN2-xTB energies (24, 24), eV, positions (24, 24, n_atoms, 3), Angstrom, and atomic numbers."""
+    rdkit = sample.embed(SMILES, 1, 5)
+    if rdkit is None:
+        raise RuntimeError("RDKit could not embed alanine dipeptide")
+    numbers = np.array([a.GetAtomicNum() for a in rdkit.GetAtoms()])
+    labeller = Labeller(numbers)
+
+    def surface(x: NDArray) -> tuple[float, NDArray]:
+        label = labeller(x)
+        return label if label is not None else (1e6, np.zeros_like(x))
+
+    conformer = rdkit.GetConformer()
+    n = len(GRID)
+    energies = np.full((n, n), np.inf)
+    positions = np.zeros((n, n, len(numbers), 3))
+    # Two sweeps, forth and back along psi, so that each point is reached from both sides; the lower one is kept.
+    for sweep in range(2):
+        for i in range(n):
+            order = range(n) if (i + sweep) % 2 == 0 else range(n - 1, -1, -1)
+            for j in order:
+                SetDihedralDeg(conformer, *PHI, float(GRID[i]))
+                SetDihedralDeg(conformer, *PSI, float(GRID[j]))
+                energy, x = restrained(surface, conformer.GetPositions(), GRID[i], GRID[j], steps)
+                conformer.SetPositions(x)
+                if energy < energies[i, j]:
+                    energies[i, j], positions[i, j] = energy, x
+            logger.info("sweep %d, phi %d", sweep, GRID[i])
+    return {"numbers": numbers, "energies": energies, "positions": positions.astype(np.float32)}
+
+
+def minima(energies: NDArray) -> list[tuple[int, int]]:
+    """Grid points (phi, psi in degrees) lower than their eight neighbours, lowest first."""
+    lowest = energies == minimum_filter(energies, size=3, mode="wrap")
+    found = sorted(map(tuple, np.argwhere(lowest)), key=lambda ij: energies[ij])
+    return [(int(GRID[i]), int(GRID[j])) for i, j in found]
+
+
+def compare(surface: Surface, reference: Path, steps: int = 60) -> dict[str, object]:
+    """Compare the map of a potential with the reference; energies in kcal/mol above each map's minimum."""
+    data = np.load(reference)
+    target = (data["energies"] - data["energies"].min()) * KCAL
+    energies = np.zeros_like(target)
+    for i, phi in enumerate(GRID):
+        for j, psi in enumerate(GRID):
+            start = data["positions"][i, j].astype(np.float64)
+            energies[i, j] = restrained(surface, start, phi, psi, steps)[0]
+    energies = (energies - energies.min()) * KCAL
+    low = target < 6.0
+    difference = energies[low] - target[low]
+    own, theirs = minima(energies), minima(target)
+
+    def near(point: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+        return any(max(abs((a - b + 180) % 360 - 180) for a, b in zip(point, o, strict=True)) <= 15 for o in others)
+
+    return {
+        "points_below_6": int(low.sum()),
+        "rmse_below_6": float(np.sqrt((difference**2).mean())),
+        "rmse_below_6_best_shift": float(difference.std()),
+        "mae_below_6": float(np.abs(difference).mean()),
+        "reference_minima": [[*m, round(float(target[_at(m)]), 2)] for m in theirs],
+        "potential_minima": [[*m, round(float(energies[_at(m)]), 2)] for m in own],
+        "reference_minima_found": sum(near(m, own) for m in theirs),
+        "map": np.round(energies, 3).tolist(),
+        "reference_map": np.round(target, 3).tolist(),
+    }
+
+
+def _at(point: tuple[int, int]) -> tuple[int, int]:
+    return int((point[0] + 180) // 15), int((point[1] + 180) // 15)
+
+
+def main() -> None:
+    """Command line: make the reference."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    arguments.reference.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(arguments.reference, **reference_map())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""Measure the bundled potential; every number of its page of provenance comes from here.
+
+    python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels/ --out openmm_nn/bundled
+    python -m training.validate ... --only errors spread            # some sections; the others are kept
+
+Sections are written one by one to `validation.json`: `errors`, `conformers`, `spread`, `torsions`, `dimers`, `speed`,
+`dynamics`, `conservation`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from openmm_nn.card import CARD_FILE, ModelCard
+from training import dynamics, sample, torsion_map
+from training.dataset import Labels
+from training.label import Labeller
+from training.make_data import relax
+from training.model import Committee
+
+logger = logging.getLogger(__name__)
+KCAL = 23.060547830619
+SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
+REFERENCE = Path(__file__).resolve().parent / "reference" / "alanine_dipeptide_map.npz"
+
+
+def load_model(path: Path) -> tuple[Committee, ModelCard]:
+    """Read the network out of the TorchScript file, with its card."""
+    files = {CARD_FILE: ""}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
+        scripted = torch.jit.load(str(path), _extra_files=files)
+    model = Committee(
+        scripted.members, scripted.cutoff, scripted.radial, scripted.channels, scripted.messages, scripted.hidden
+    )
+    model.load_state_dict(dict(scripted.named_parameters()))
+    return model.eval().requires_grad_(False), ModelCard.from_json(files[CARD_FILE])
+
+
+def offsets(card: ModelCard) -> dict[int, float]:
+    """Reference energies by atomic number, eV."""
+    return {z: card.energy_offset[s] for z, s in SYMBOLS.items()}
+
+
+def predictions(model: Committee, labels: Labels, members: bool = False) -> dict[str, NDArray]:
+    """Errors of every label and atom; with `members`, the spread of the members' forces too.
+
+    Returns
+    -------
+    dict of arrays
+        For every atom: true and predicted force (m, 3), element, label index, spread; for every label: error of the
+        energy, molecule, kind, temperature.  kcal/mol and Angstrom.
+    """
+    columns: dict[str, list[Tensor]] = {}
+    label = 0
+    for block, rows in labels.batches(12000):
+        x = block.positions[rows].requires_grad_()
+        energies = model.dense(x, block.numbers[rows])
+        if members:
+            parts = [torch.autograd.grad(e.sum(), x, retain_graph=True)[0] for e in energies]
+            stack = -torch.stack(parts)
+            forces = stack.mean(0)
+            columns.setdefault("spread", []).append(stack.var(0).sum(-1).sqrt().flatten() * KCAL)
+        else:
+            forces = -torch.autograd.grad(energies.mean(0).sum(), x)[0]
+        n = x.shape[1]
+        energies = energies.detach()
+        for name, value in (
+            ("true", block.forces[rows].reshape(-1, 3) * KCAL),
+            ("predicted", forces.detach().reshape(-1, 3) * KCAL),
+            ("element", block.numbers[rows].flatten()),
+            ("label", torch.arange(label, label + len(rows)).repeat_interleave(n)),
+            ("energy_error", (energies.double().mean(0) - block.energies[rows]) * KCAL),
+            ("energy_spread", energies.std(0) * KCAL),
+            ("energy", block.energies[rows] * KCAL),
+            ("molecule", block.molecule[rows]),
+            ("kind", block.kinds[rows]),
+            ("temperature", block.temperatures[rows]),
+            ("atoms", torch.full((len(rows),), n)),
+        ):
+            columns.setdefault(name, []).append(value)
+        label += len(rows)
+    return {name: torch.cat(value).numpy() for name, value in columns.items()}
+
+
+def errors(model: Committee, labels: Labels, figure: Path | None) -> dict[str, object]:
+    """Errors on molecules that training never saw, by class, element and kind of geometry."""
+    p = predictions(model, labels)
+    component = np.abs(p["true"] - p["predicted"]).mean(1)
+    group = np.array([e["group"] for e in labels.entries])
+    by_label = group[p["molecule"]]
+    # Energies of a molecule are compared with each other: the median error of the molecule is taken out.
+    relative = p["energy_error"].copy()
+    for molecule in np.unique(p["molecule"]):
+        own = p["molecule"] == molecule
+        relative[own] -= np.median(relative[own])
+
+    def row(atoms: NDArray, chosen: NDArray) -> dict[str, float | int]:
+        return {
+            "labels": int(chosen.sum()),
+            "force_mae": round(float(component[atoms].mean()), 3),
+            "force_rmse": round(float(np.sqrt(((p["true"] - p["predicted"])[atoms] ** 2).mean())), 3),
+            "force_mean_abs": round(float(np.abs(p["true"][atoms]).mean()), 2),
+            "energy_mae": round(float(np.abs(p["energy_error"][chosen]).mean()), 3),
+            "relative_energy_mae": round(float(np.abs(relative[chosen]).mean()), 3),
+        }
+
+    every = np.ones(len(by_label), dtype=bool)
+    warm = (p["kind"] == sample.KINDS.index("langevin")) & (p["temperature"] <= 500)
+    by_kind = {k: p["kind"] == i for i, k in enumerate(sample.KINDS) if (p["kind"] == i).any()}
+    by_temperature = {f"langevin {int(t)} K": p["temperature"] == t for t in np.unique(p["temperature"]) if t > 0}
+    worst = sorted(
+        (
+            (float(component[(p["molecule"] == m)[p["label"]]].mean()), labels.entries[m]["smiles"])
+            for m in np.unique(p["molecule"])
+        ),
+        reverse=True,
+    )
+    result: dict[str, object] = {
+        "molecules": len(labels.entries),
+        "all": row(every[p["label"]], every),
+        "thermal, 300-500 K": row(warm[p["label"]], warm),
+        "by_class": {g: row((by_label == g)[p["label"]], by_label == g) for g in sorted(set(group))},
+        "by_kind": {k: row(c[p["label"]], c) for k, c in {**by_kind, **by_temperature}.items()},
+        "by_element": {
+            s: {
+                "force_mae": round(float(component[p["element"] == z].mean()), 3),
+                "force_mean_abs": round(float(np.abs(p["true"][p["element"] == z]).mean()), 2),
+            }
+            for z, s in SYMBOLS.items()
+        },
+        "worst_molecules": [[s, round(e, 2)] for e, s in worst[:12]],
+        "median_molecule_force_mae": round(float(np.median([e for e, _ in worst])), 3),
+    }
+    if figure is not None:
+        _parity(p, relative, figure)
+    return result
+
+
+def _parity(p: dict[str, NDArray], relative: NDArray, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2))
+    left.hexbin(p["true"].ravel(), p["predicted"].ravel(), gridsize=90, bins="log", mincnt=1, cmap="viridis")
+    left.set(xlabel="force, GFN2-xTB (kcal/mol/Å)", ylabel="force, potential (kcal/mol/Å)")
+    bound = np.abs(p["true"]).max()
+    left.plot([-bound, bound], [-bound, bound], "k-", lw=0.5)
+    truth = p["energy"].copy()
+    for molecule in np.unique(p["molecule"]):
+        own = p["molecule"] == molecule
+        truth[own] -= truth[own].min()
+    right.hexbin(truth, truth + relative, gridsize=90, bins="log", mincnt=1, cmap="viridis")
+    right.plot([0, truth.max()], [0, truth.max()], "k-", lw=0.5)
+    right.set(xlabel="energy above the lowest, GFN2-xTB (kcal/mol)", ylabel="potential (kcal/mol)")
+    fig.tight_layout()
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def conformers(model: Committee, labels: Labels, count: int = 8) -> dict[str, object]:
+    """Relative energies of GFN2-xTB minima of held-out molecules, against the lowest of each molecule."""
+    deviations: dict[str, list[float]] = {}
+    spread: list[float] = []
+    molecules = 0
+    for entry in labels.entries:
+        if entry["group"] == "cluster":
+            continue
+        rdkit = sample.embed(entry["smiles"], count, entry["seed"] + 1)
+        if rdkit is None or not sample.rotatable(rdkit):
+            continue
+        numbers = np.array([a.GetAtomicNum() for a in rdkit.GetAtoms()])
+        labeller = Labeller(numbers)
+        found: list[tuple[float, NDArray]] = []
+        for conformer in rdkit.GetConformers():
+            x = relax(conformer.GetPositions(), labeller, 150)[-1]
+            label = labeller(x)
+            # Two minima are the same if their energies agree to 0.01 kcal/mol.
+            if label is not None and all(abs(label[0] - e) * KCAL > 0.01 for e, _ in found):
+                found.append((label[0], x))
+        if len(found) < 2:
+            continue
+        molecules += 1
+        x = torch.tensor(np.stack([f[1] for f in found]), dtype=torch.float32)
+        predicted = model.dense(x, torch.tensor(numbers).repeat(len(found), 1)).double().mean(0).numpy()
+        truth = np.array([f[0] for f in found])
+        lowest = truth.argmin()
+        error = ((predicted - predicted[lowest]) - (truth - truth[lowest])) * KCAL
+        rest = np.arange(len(found)) != lowest
+        deviations.setdefault(entry["group"], []).extend(np.abs(error[rest]).tolist())
+        spread.extend(((truth - truth[lowest]) * KCAL)[rest].tolist())
+    every = [v for values in deviations.values() for v in values]
+    return {
+        "molecules": molecules,
+        "conformers": len(every) + molecules,
+        "mae": round(float(np.mean(every)), 3),
+        "median": round(float(np.median(every)), 3),
+        "mean_true_energy": round(float(np.mean(spread)), 3),
+        "by_class": {g: [len(v), round(float(np.mean(v)), 3)] for g, v in sorted(deviations.items())},
+    }
+
+
+def spread(model: Committee, labels: Labels) -> dict[str, object]:
+    """What the spread of the members says of the error."""
+    p = predictions(model, labels, members=True)
+    error = np.linalg.norm(p["true"] - p["predicted"], axis=1)
+    order = np.argsort(p["spread"])
+    deciles = [float(error[part].mean()) for part in np.array_split(order, 10)]
+    thermal = np.isin(p["label"], np.where((p["kind"] == 3) & (p["temperature"] == 300))[0])
+    return {
+        "atoms": len(error),
+        "force_rank_correlation": round(float(spearmanr(p["spread"], error).statistic), 3),
+        "force_rank_correlation_at_300_K": round(float(spearmanr(p["spread"][thermal], error[thermal]).statistic), 3),
+        "error_by_decile_of_spread": [round(d, 3) for d in deciles],
+        "largest_to_smallest_decile": round(deciles[-1] / deciles[0], 2),
+        "energy_rank_correlation": round(float(spearmanr(p["energy_spread"], np.abs(p["energy_error"])).statistic), 3),
+        "mean_force_spread": round(float(p["spread"].mean()), 3),
+        "mean_force_error": round(float(error.mean()), 3),
+    }
+
+
+def torsions(model: Committee) -> dict[str, object]:
+    """The phi/psi map of alanine dipeptide (a molecule of the training set)."""
+    numbers = torch.tensor(np.load(REFERENCE)["numbers"]).unsqueeze(0)
+    double = _double(model)
+
+    def surface(x: NDArray) -> tuple[float, NDArray]:
+        y = torch.tensor(x).unsqueeze(0).requires_grad_()
+        energy = double.dense(y, numbers).mean()
+        return float(energy.detach()), -torch.autograd.grad(energy, y)[0][0].numpy()
+
+    return torsion_map.compare(surface, REFERENCE)
+
+
+def _double(model: Committee) -> Committee:
+    double = Committee(**{k: getattr(model, k) for k in model.__constants__})
+    double.load_state_dict(model.state_dict())
+    return double.eval().requires_grad_(False).double()
+
+
+def dimers(model: Committee) -> dict[str, object]:
+    """Two molecules brought together from 10 Angstrom to contact and inside it, along a line."""
+    result = {}
+    double = _double(model)
+    for first, second in (("O", "O"), ("CC(=O)NC", "O"), ("c1ccccc1", "c1ccccc1"), ("CO", "C=O")):
+        parts = [sample.embed(s, 1, 3) for s in (first, second)]
+        a, b = (p.GetConformer().GetPositions() for p in parts if p is not None)
+        a, b = a - a.mean(0), b - b.mean(0)
+        z = np.array([atom.GetAtomicNum() for p in parts if p is not None for atom in p.GetAtoms()])
+        gaps = np.arange(10.0, 0.299, -0.02)
+        direction = np.array([0.0, 0.0, 1.0])
+        offset, frames = 40.0, []
+        for gap in gaps:
+            while np.linalg.norm(a[:, None] - (b + offset * direction), axis=-1).min() > gap:
+                offset -= 0.002
+            frames.append(np.concatenate([a, b + offset * direction]))
+        energies = double.dense(torch.tensor(np.stack(frames)), torch.tensor(z).repeat(len(frames), 1)).mean(0).numpy()
+        reference = Labeller(z)
+        truth = [reference(f) for f in frames]
+        apart = np.linalg.norm(a[:, None] - a, axis=-1).shape[0]
+        alone = double.dense(torch.tensor(a)[None], torch.tensor(z[:apart])[None]).mean()
+        alone = alone + double.dense(torch.tensor(b)[None], torch.tensor(z[apart:])[None]).mean()
+        inside = gaps < 1.2
+        outside = [
+            abs((e - energies[0]) - (t[0] - truth[0][0])) * KCAL
+            for e, t, g in zip(energies, truth, gaps, strict=True)
+            if t is not None and truth[0] is not None and g > 1.8
+        ]
+        result[f"{first} {second}"] = {
+            "at_10_A_minus_parts": float((energies[0] - float(alone)) * KCAL),
+            "monotonic_inside_1.2_A": bool((np.diff(energies[inside]) > 0).all()),
+            "at_1.0_A": round(float((np.interp(-1.0, -gaps, energies) - energies[0]) * KCAL), 1),
+            "at_0.3_A": round(float((energies[-1] - energies[0]) * KCAL), 1),
+            "mae_beyond_1.8_A": round(float(np.mean(outside)), 3),
+            "depth": round(float((energies - energies[0]).min() * KCAL), 2),
+            "true_depth": round(float(min(t[0] - truth[0][0] for t in truth if t is not None) * KCAL), 2),
+        }
+    return result
+
+
+def speed(path: Path) -> dict[str, object]:
+    """Energy and forces of alanine dipeptide (22 atoms) by the frozen TorchScript file, two threads."""
+    data = np.load(REFERENCE)
+    x = torch.tensor(data["positions"][6, 12], dtype=torch.float32)
+    z = torch.tensor(data["numbers"])
+    distances = torch.cdist(x, x) + 100 * torch.eye(len(x))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
+        model = torch.jit.freeze(torch.jit.load(str(path)).eval())
+    edges = torch.stack(torch.where(distances < 5.0))
+    shifts = torch.zeros(edges.shape[1], 3)
+    times = []
+    for _ in range(1200):
+        start = time.perf_counter()
+        y = x.clone().requires_grad_()
+        torch.autograd.grad(model(y, z, edges, shifts).mean(0).sum(), y)
+        times.append(time.perf_counter() - start)
+    return {
+        "atoms": len(x),
+        "edges": int(edges.shape[1]),
+        "median_ms": round(float(np.median(times[200:])) * 1e3, 3),
+        "fastest_ms": round(float(np.min(times[200:])) * 1e3, 3),
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    sections = ("errors", "spread", "conformers", "torsions", "dimers", "speed", "dynamics", "conservation")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", choices=sections, default=list(sections))
+    parser.add_argument("--picoseconds", type=float, default=20.0, help="length of `dynamics` and `conservation`")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(2)
+    model, card = load_model(arguments.model)
+    labels = Labels(arguments.labels, "test")
+    labels.subtract(offsets(card))
+    target = arguments.out / "validation.json"
+    report = json.loads(target.read_text()) if target.exists() else {}
+    for section in arguments.only:
+        started = time.time()
+        match section:
+            case "errors":
+                value = errors(model, labels, arguments.out / "parity.png")
+            case "spread":
+                value = spread(model, labels)
+            case "conformers":
+                value = conformers(model, labels)
+            case "torsions":
+                value = torsions(model)
+            case "dimers":
+                value = dimers(model)
+            case "speed":
+                value = speed(arguments.model)
+            case "dynamics":
+                value = dynamics.stability(model, labels.entries, arguments.picoseconds)
+            case _:
+                value = dynamics.conservation(model, arguments.picoseconds)
+        report[section] = value
+        report["versions"] = {"torch": torch.__version__, "python": platform.python_version()}
+        target.write_text(json.dumps(report, indent=1) + "\n")
+        logger.info("%s: %.0f s", section, time.time() - started)
+
+
+if __name__ == "__main__":
+    main()
