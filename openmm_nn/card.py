@@ -386,7 +386,9 @@ class ModelCard:
                 message("card", f"text that is no JSON ({error})", "a JSON object", "export the model again")
             ) from error
         if not isinstance(values, dict):
-            raise CardError(message("card", f"a JSON {type(values).__name__}", "a JSON object", "export the model again"))
+            raise CardError(
+                message("card", f"a JSON {type(values).__name__}", "a JSON object", "export the model again")
+            )
         version = values.get("card_version")
         if isinstance(version, int) and version > CARD_VERSION:
             _fail("card_version", version, f"1 to {CARD_VERSION}", "update openmm_nn to read this card")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["PRECISIONS", "ModuleRunner", "RunnerResult", "quiet_torchscript"]
+__all__ = ["PRECISIONS", "ModuleRunner", "RunnerResult", "quiet_torchscript", "read_script", "write_script"]
 
 PRECISIONS = ("model", "single", "double")
 """Allowed values of the property ``precision``."""
@@ -51,15 +51,55 @@ def _describe(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _copy_script(module: Any) -> Any:
-    """Copy a ScriptModule through a file in memory; copy.deepcopy makes parameters that are no leaves."""
+def read_script(data: bytes, extra_files: dict[str, Any] | None = None) -> Any:
+    """Read a TorchScript module from the bytes of its file.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    extra_files
+        Names of extra files, whose contents are filled in.
+
+    Returns
+    -------
+    torch.jit.ScriptModule
+        On the CPU.
+
+    Raises
+    ------
+    RuntimeError
+        If these are no such bytes.
+    """
+    import torch
+
+    with quiet_torchscript():
+        load: Any = torch.jit.load
+        return load(io.BytesIO(data), map_location="cpu", _extra_files=extra_files)
+
+
+def write_script(module: Any, extra_files: Mapping[str, str] | None = None) -> bytes:
+    """Write a TorchScript module into bytes.
+
+    Parameters
+    ----------
+    module
+        A ``torch.jit.ScriptModule``, not frozen.
+    extra_files
+        Contents of extra files by name.
+
+    Returns
+    -------
+    bytes
+        The content of a file.
+    """
     import torch
 
     buffer = io.BytesIO()
     with quiet_torchscript():
-        torch.jit.save(module, buffer)
-        buffer.seek(0)
-        return torch.jit.load(buffer, map_location="cpu")
+        save: Any = torch.jit.save
+        save(module, buffer, _extra_files=dict(extra_files or {}))
+    return buffer.getvalue()
 
 
 class ModuleRunner:
@@ -104,9 +144,8 @@ class ModuleRunner:
         import torch
 
         if precision not in PRECISIONS:
-            raise ParameterError(
-                message("precision", repr(precision), ", ".join(map(repr, PRECISIONS)), "leave it out to follow the card")
-            )
+            allowed = ", ".join(map(repr, PRECISIONS))
+            raise ParameterError(message("precision", repr(precision), allowed, "leave it out to follow the card"))
         try:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
@@ -130,7 +169,7 @@ class ModuleRunner:
             return module
         scripted = isinstance(module, torch.jit.ScriptModule)
         try:
-            own = _copy_script(module) if scripted else copy.deepcopy(module)
+            own = read_script(write_script(module)) if scripted else copy.deepcopy(module)
         except (RuntimeError, TypeError) as error:
             raise ModelError(
                 message("module", f"one that cannot be copied ({error})", "a module that copy.deepcopy copies",
@@ -276,7 +315,7 @@ class ModuleRunner:
                 message(f"potential {self.card.name!r}", f"an error while it ran: {error}",
                         f"a module that takes {', '.join(self.card.inputs)}", "correct the module or its card")
             ) from error  # fmt: skip
-        outputs = returned if isinstance(returned, tuple | list) else (returned,)
+        outputs: Sequence[Any] = returned if isinstance(returned, tuple | list) else (returned,)
         if len(outputs) != len(self.card.outputs):
             raise ModelError(
                 message("outputs of the model", f"{len(outputs)} of them", f"those of its card: {self.card.outputs}",
@@ -310,11 +349,15 @@ class ModuleRunner:
     def _floating(self, value: Any, name: str) -> torch.Tensor:
         import torch
 
-        if not isinstance(value, torch.Tensor) or value.dtype not in (torch.float32, torch.float64):
-            raise self._wrong(name, value, "a float32 or float64 tensor", "return it with the dtype of the positions")
+        # What follows the platform is written without regard to the dtype; a card that names one is taken at its word.
+        allowed = (torch.float32, torch.float64) if self.card.dtype == "platform" else (self.dtype,)
+        if not isinstance(value, torch.Tensor) or value.dtype not in allowed:
+            names = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
+            raise self._wrong(name, value, f"a {names} tensor", "return it with the dtype of the positions")
         if value.device.type != self.device.type:
             raise self._wrong(name, value, f"a tensor on {self.device}", "return it on the device of the positions")
         return value
 
     def _wrong(self, name: str, value: Any, allowed: str, remedy: str) -> ModelError:
-        return ModelError(message(f"output {name!r} of potential {self.card.name!r}", _describe(value), allowed, remedy))
+        argument = f"output {name!r} of potential {self.card.name!r}"
+        return ModelError(message(argument, _describe(value), allowed, remedy))

@@ -36,13 +36,13 @@ class Format(Protocol):
         """Name of the family, such as ``"torchani"``."""
 
     def names(self) -> Mapping[str, str]:
-        """Names that ``load_potential`` takes, such as ``"ani2x"`` and ``"ani2x/0"``, each with a short description."""
+        """Return the names that ``load_potential`` takes, such as ``"ani2x/0"``, each with a short description."""
 
     def missing(self) -> str:
-        """What is missing to load them, with the command that installs it; an empty string if nothing is."""
+        """Return what is missing to load them, with the command that installs it; an empty string if nothing is."""
 
     def accepts(self, source: str) -> bool:
-        """Whether a name or a path is of this family; asked of names first, then of paths that exist."""
+        """Say whether a name or a path is of this family; asked of names first, then of paths that exist."""
 
     def load(self, source: str, *, device: str | None, trust: bool) -> tuple[Any, ModelCard]:
         """Make the canonical module of a name or a path.

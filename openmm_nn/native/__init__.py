@@ -1,0 +1,137 @@
+"""The native extension: finds it, checks that it fits this environment, and imports it.
+
+Nothing here imports torch: the wrapper links OpenMM only, and the libraries that need torch are loaded when a Context
+first needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import NativeExtensionError, message
+
+__all__ = ["available", "load", "reason"]
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "python -m openmm_nn.native.build"
+MODULE = "openmm_nn_native"
+# A difference in these makes the extension unusable. The hash of the sources is for `build` to compare.
+_MUST_AGREE = ("openmm_nn", "torch", "openmm", "python")
+
+_module: ModuleType | None = None
+_reason: str | None = None
+
+
+def load() -> ModuleType:
+    """Import the wrapper of the native extension.
+
+    Importing it registers the force with OpenMM's XML serializer.
+
+    Returns
+    -------
+    module
+        ``openmm_nn_native``, with the class ``NeuralForce``.
+
+    Raises
+    ------
+    NativeExtensionError
+        If the extension is missing, or was built for another torch, OpenMM or Python.
+
+    Examples
+    --------
+    >>> from openmm_nn import native
+    >>> native.available() == (native.reason() == "")
+    True
+    """
+    global _module, _reason
+    if _module is not None:
+        return _module
+    if _reason is None:
+        found, _reason = _find()
+        if found is not None:
+            try:
+                _module = _import(found)
+                return _module
+            except ImportError as error:
+                _reason = f"{found} cannot be imported ({error})"
+    raise NativeExtensionError(
+        message("native extension", _reason, "one that was built for this torch, OpenMM and Python", COMMAND)
+    )
+
+
+def available() -> bool:
+    """Return whether the native extension can be used.
+
+    Returns
+    -------
+    bool
+        Whether `load` gives it.
+
+    Examples
+    --------
+    >>> from openmm_nn import native
+    >>> isinstance(native.available(), bool)
+    True
+    """
+    try:
+        load()
+    except NativeExtensionError:
+        return False
+    return True
+
+
+def reason() -> str:
+    """Return why the native extension cannot be used.
+
+    Returns
+    -------
+    str
+        Empty if it can.
+
+    Examples
+    --------
+    >>> from openmm_nn import native
+    >>> isinstance(native.reason(), str)
+    True
+    """
+    return "" if available() else str(_reason)
+
+
+def _find() -> tuple[Path | None, str]:
+    """Return the place of an extension that fits, or the reason why there is none."""
+    from . import build
+
+    try:
+        expected = build.current_build_info()
+        candidates = build.candidate_prefixes()
+    except (OSError, build.BuildError) as error:
+        return None, f"the environment cannot be examined ({error})"
+    reasons = []
+    for prefix in candidates:
+        info = build.read_build_info(prefix)
+        if info is None:
+            continue
+        wrong = [
+            f"{name} {info.get(name, 'unknown')}, but this is {name} {expected[name]}"
+            for name in _MUST_AGREE
+            if info.get(name) != expected[name]
+        ]
+        if not wrong:
+            if info.get("sources") != expected["sources"]:
+                logger.info("the native extension in %s was built from other sources than those beside it", prefix)
+            return prefix, ""
+        reasons.append(f"the one in {prefix} was built for {'; '.join(wrong)}")
+    return None, "; ".join(reasons) or "it has not been built"
+
+
+def _import(prefix: Path) -> ModuleType:
+    sys.path.insert(0, str(prefix))
+    try:
+        return importlib.import_module(MODULE)
+    finally:
+        sys.path.remove(str(prefix))
