@@ -1,0 +1,83 @@
+"""Fixtures shared by all tests: platforms and precisions, engines, model files, the shared folder."""
+
+import os
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+os.environ.setdefault("TORCHANI_NO_WARN_EXTENSIONS", "1")
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import openmm as mm  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+import openmm_nn.native  # noqa: E402
+from models import ModelSet  # noqa: E402
+from platforms import ENGINES, PLATFORMS, PlatformCase, why_no_opencl  # noqa: E402
+
+torch.set_num_threads(1)
+SHARED = HERE.parent.parent / "shared"
+
+
+def pytest_report_header() -> list[str]:
+    """Say what of the matrix runs here, so that nothing is left out in silence."""
+    reason = why_no_opencl()
+    native = "yes" if openmm_nn.native.available() else f"NO: {openmm_nn.native.reason()}"
+    return [
+        f"openmm {mm.Platform.getOpenMMVersion()}, torch {torch.__version__}; native extension: {native}",
+        "platforms: " + ", ".join(str(case) for case in PLATFORMS) + (f"; no OpenCL: {reason}" if reason else ""),
+        f"shared folder: {SHARED if SHARED.is_dir() else 'absent, tests that need it are skipped'}",
+    ]
+
+
+@pytest.fixture(params=PLATFORMS, ids=str)
+def platform(request: pytest.FixtureRequest) -> PlatformCase:
+    """Every platform and precision of this machine, one at a time."""
+    case: PlatformCase = request.param
+    return case
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The native engine, then the one on OpenMM's PythonForce; a missing extension fails, it is not skipped."""
+    return select_engine(str(request.param), monkeypatch)
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> str:
+    """For what only the native engine does."""
+    return select_engine("native", monkeypatch)
+
+
+@pytest.fixture
+def python_engine(monkeypatch: pytest.MonkeyPatch) -> str:
+    """For what is special to the engine on PythonForce."""
+    return select_engine("python", monkeypatch)
+
+
+def select_engine(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the forces created from here on use one engine."""
+    if name == "python":
+        monkeypatch.setenv("OPENMM_NN_ENGINE", "python")
+    else:
+        monkeypatch.delenv("OPENMM_NN_ENGINE", raising=False)
+        if not openmm_nn.native.available():
+            pytest.fail(f"the native extension is not there: {openmm_nn.native.reason()}")
+    return name
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
+    """The analytic models, written once a session."""
+    return ModelSet(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder beside the repository's root that holds structures and weights."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it holds the structures and the ANI-2x weights this test needs")
+    return SHARED

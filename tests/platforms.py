@@ -1,0 +1,119 @@
+"""The matrix of platforms, precisions and engines, and what may be asked of each."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import openmm as mm
+from numpy.typing import ArrayLike
+from openmm import unit
+
+import openmm_nn
+
+ENGINES = ("native", "python")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlatformCase:
+    """One platform with one precision.
+
+    Attributes
+    ----------
+    name : str
+        OpenMM's name of the platform.
+    precision : str
+        ``double``, ``mixed`` or ``single``; Reference and CPU pass positions and forces in double.
+    """
+
+    name: str
+    precision: str
+
+    def __str__(self) -> str:
+        return self.name if self.name != "OpenCL" else f"OpenCL-{self.precision}"
+
+    @property
+    def double(self) -> bool:
+        """Whether positions and forces pass through in double."""
+        return self.precision == "double"
+
+    def context(
+        self,
+        system: mm.System,
+        positions: ArrayLike | None = None,
+        integrator: mm.Integrator | None = None,
+        *,
+        box: ArrayLike | None = None,
+    ) -> mm.Context:
+        """A Context on this platform and no other, at positions (N, 3) in nm."""
+        properties = {"OpenCL": {"Precision": self.precision}, "CPU": {"Threads": "1"}}.get(self.name, {})
+        if integrator is None:
+            integrator = mm.VerletIntegrator(0.0005)
+        context = mm.Context(system, integrator, mm.Platform.getPlatformByName(self.name), properties)
+        if box is not None:
+            context.setPeriodicBoxVectors(*(mm.Vec3(*row) for row in np.asarray(box, dtype=float).tolist()))
+        if positions is not None:
+            context.setPositions(np.asarray(positions, dtype=float))
+        return context
+
+    def check_energy(self, energy: float, expected: float) -> None:
+        """Energies in kJ/mol: to 1e-10 relative in double, 1e-5 otherwise."""
+        np.testing.assert_allclose(energy, expected, rtol=1e-10 if self.double else 1e-5, atol=1e-12)
+
+    def check_forces(self, forces: ArrayLike, expected: ArrayLike) -> None:
+        """Forces in kJ/mol/nm: to 1e-10 relative or 1e-9 in double, 1e-5 of the largest otherwise."""
+        if self.double:
+            np.testing.assert_allclose(forces, expected, rtol=1e-10, atol=1e-9)
+        else:
+            largest = max(float(np.abs(np.asarray(expected)).max()), 1.0)
+            np.testing.assert_allclose(forces, expected, rtol=1e-5, atol=1e-5 * largest)
+
+
+def opencl_kernels() -> pathlib.Path:
+    """Where the plugin's OpenCL kernels are if they were built."""
+    return pathlib.Path(openmm_nn.__file__).parent / "native" / "build" / "lib" / "plugins" / "libOpenMMNNOpenCL.so"
+
+
+def why_no_opencl() -> str:
+    """Why OpenCL is not part of the matrix here; empty if it is."""
+    names = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
+    if "OpenCL" not in names:
+        return "OpenMM has no OpenCL platform (no libOpenCL)"
+    if not opencl_kernels().exists():
+        return f"the plugin was built without it ({opencl_kernels().name} is absent)"
+    system = mm.System()
+    system.addParticle(1.0)
+    try:
+        mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("OpenCL"))
+    except mm.OpenMMException as error:
+        return f"no OpenCL device ({error})"
+    return ""
+
+
+def collect_platforms() -> list[PlatformCase]:
+    """What this machine can run."""
+    cases = [PlatformCase("Reference", "double"), PlatformCase("CPU", "double")]
+    if not why_no_opencl():
+        cases += [PlatformCase("OpenCL", precision) for precision in ("single", "mixed", "double")]
+    return cases
+
+
+PLATFORMS = collect_platforms()
+REFERENCE = PLATFORMS[0]
+
+
+def energy_of(context: mm.Context, groups: set[int] | int = -1) -> float:
+    """Potential energy in kJ/mol."""
+    state = context.getState(getEnergy=True, groups=groups)
+    return float(state.getPotentialEnergy().value_in_unit(unit.kilojoules_per_mole))
+
+
+def forces_of(context: mm.Context, groups: set[int] | int = -1) -> np.ndarray:
+    """Forces (N, 3) in kJ/mol/nm."""
+    state = context.getState(getForces=True, groups=groups)
+    return np.asarray(state.getForces(asNumpy=True).value_in_unit(unit.kilojoules_per_mole / unit.nanometer))
+
+
+def positions_of(context: mm.Context, *, wrapped: bool = False) -> np.ndarray:
+    """Positions (N, 3) in nm."""
+    state = context.getState(getPositions=True, enforcePeriodicBox=wrapped)
+    return np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer))

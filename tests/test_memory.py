@@ -1,0 +1,107 @@
+"""Memory does not grow with steps or Contexts.  Each measurement has a process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PRELUDE = """
+import gc, os, pathlib, sys
+import numpy as np
+import openmm as mm
+import torch
+torch.set_num_threads(1)
+import openmm_nn
+from openmm import app, unit
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+def grown(before):
+    print(resident() - before)
+"""
+HYBRID = """
+from models import ElasticNetwork
+from models.generate import script
+from systems import amber_system, cut_to_waters, peptide_atoms, peptide_pdb
+modeller = cut_to_waters(peptide_pdb(pathlib.Path({shared!r})), 20)
+topology = modeller.topology
+x = np.array(modeller.positions.value_in_unit(unit.nanometer))
+atoms = peptide_atoms(topology)
+network = ElasticNetwork(torch.tensor(x[atoms], dtype=torch.float64))
+card = openmm_nn.ModelCard(
+    name="elastic", inputs=("positions",), outputs=("energy",), frame="invariant", long_range=False
+)
+openmm_nn.export_potential(script(network), {path!r}, card)
+potential = openmm_nn.load_potential({path!r})
+system = amber_system(topology, method=app.CutoffNonPeriodic)
+hybrid = openmm_nn.create_hybrid_system(topology, system, potential, "resname ACE ALA NME")
+platform = mm.Platform.getPlatformByName("CPU")
+context = mm.Context(hybrid.system, mm.LangevinMiddleIntegrator(300.0, 5.0, 0.0005), platform, {{"Threads": "1"}})
+context.setPositions(x)
+mm.LocalEnergyMinimizer.minimize(context, 10.0, 50)
+context.getIntegrator().step(500)
+before = resident()
+for _ in range(100):
+    context.getIntegrator().step(200)
+    context.getState(getPositions=True, getEnergy=True, getForces=True)
+assert np.isfinite(context.getState(getEnergy=True).getPotentialEnergy()._value)
+grown(before)
+"""
+CONTEXTS = """
+potential = openmm_nn.load_potential({path!r})
+numbers = [8, 1, 6, 7, 1, 6]
+positions = np.random.default_rng(0).uniform(0.0, 0.6, (6, 3))
+system = mm.System()
+for _ in numbers:
+    system.addParticle(12.0)
+system.addForce(potential.create_force(atomic_numbers=numbers))
+def once():
+    platform = mm.Platform.getPlatformByName({platform!r})
+    properties = {{"Threads": "1"}} if {platform!r} == "CPU" else {{}}
+    context = mm.Context(system, mm.VerletIntegrator(0.0001), platform, properties)
+    context.setPositions(positions)
+    context.getIntegrator().step(3)
+for _ in range(20):
+    once()
+before = resident()
+for _ in range(200):
+    once()
+grown(before)
+"""
+
+
+def measure(code: str, engine: str) -> float:
+    """MB by which the process grew."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    environment.pop("OPENMM_NN_ENGINE", None)
+    if engine == "python":
+        environment["OPENMM_NN_ENGINE"] = "python"
+    result = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=500,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return float(result.stdout.split()[-1])
+
+
+def test_steps_of_a_hybrid(shared: pathlib.Path, tmp_path: pathlib.Path, engine: str) -> None:
+    """20,000 steps."""
+    code = HYBRID.format(shared=str(shared), path=str(tmp_path / "elastic.pt"))
+    assert measure(code, engine) < 20.0
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_contexts(models: object, engine: str, platform: str) -> None:
+    """200 Contexts, created, run and deleted."""
+    path = str(models.pair_file("edges"))  # type: ignore[attr-defined]
+    assert measure(CONTEXTS.format(path=path, platform=platform), engine) < 20.0
