@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -289,22 +290,33 @@ class Potential:
             properties=properties,
         )
 
-    def source(self) -> ModelSource:
+    def source(self, parameters: Mapping[str, float] | None = None) -> ModelSource:
         """Return what a force is made from.
+
+        Parameters
+        ----------
+        parameters
+            Default values of global parameters, in place of the card's.
 
         Returns
         -------
         ModelSource
             For `openmm_nn.force.create_force`, which takes a scale parameter too.
+
+        Raises
+        ------
+        ParameterError
+            If the potential has no such parameter.
         """
+        card = self._card
+        if parameters:
+            card = dataclasses.replace(card, parameters=potential_parameters(card, parameters))
         # A force has a runner of its own: its counts and its model may change.
         return ModelSource(
-            card=self._card,
+            card=card,
             data=self._data,
             sha256=self._sha256 or "",
-            make_runner=lambda device, precision: ModuleRunner(
-                self.module, self._card, device=device, precision=precision
-            ),
+            make_runner=lambda device, precision: ModuleRunner(self.module, card, device=device, precision=precision),
             device=self._device,
         )
 

@@ -1,0 +1,190 @@
+"""export_potential: from a canonical module to a file with its card inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .card import ModelCard
+from .errors import ModelError, ParameterError, UnsupportedError, message
+from .modelfile import check_callable, pack
+from .potential import Potential
+from .runner import quiet_torchscript
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["EXPORT_FORMATS", "export_potential"]
+
+EXPORT_FORMATS = ("torchscript", "aotinductor", "torchforce")
+
+
+def export_potential(
+    module: Any,
+    path: str | os.PathLike[str],
+    card: ModelCard,
+    *,
+    format: str = "torchscript",
+    example: Mapping[str, ArrayLike] | None = None,
+    portable: bool = False,
+) -> Potential:
+    """Write a module and its card into one file.
+
+    Parameters
+    ----------
+    module
+        A ``torch.nn.Module``, which is scripted in evaluation mode, or a ``torch.jit.ScriptModule``. It is never frozen
+        before it is saved, so that its dtype can still be changed when it is loaded; the module given is not changed.
+    path
+        The file, which is written as a whole or not at all.
+    card
+        Its card; ``created_with`` is filled in where it is empty.
+    format
+        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce runs
+        it unchanged. ``"aotinductor"``: not yet in this version.
+    example
+        A value for every input of the card, by name. A module that cannot be scripted is traced with them, and so must
+        not branch on its inputs.
+    portable
+        Whether the file must run on machines of another kind; TorchScript files always do.
+
+    Returns
+    -------
+    Potential
+        Read from the file's bytes.
+
+    Raises
+    ------
+    CardError
+        If the card contradicts the module.
+    ModelError
+        If the module cannot be scripted, or is frozen.
+    ParameterError
+        If format, path or example are not allowed.
+    UnsupportedError
+        If the format is not in this version, or TorchForce cannot run the module.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from openmm_nn import ModelCard, export_potential
+    >>> module = torch.nn.Module()
+    >>> card = ModelCard.torchforce()
+    >>> export_potential(module, "spring.pt", card)  # doctest: +SKIP
+    """
+    if format not in EXPORT_FORMATS:
+        raise ParameterError(message("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these"))
+    if format == "aotinductor":
+        raise UnsupportedError(
+            message("format", "'aotinductor', not yet in this version", "'torchscript', 'torchforce'",
+                    "use format='torchscript'")
+        )  # fmt: skip
+    if format == "torchforce" and not card.follows_torchforce:
+        raise UnsupportedError(
+            message("card", f"{card.name!r}, which TorchForce cannot run: {_difference(card)}",
+                    "positions in nm of all particles, the box if periodic, then parameters; energy in kJ/mol",
+                    "wrap the module in one that takes and returns these, with card=ModelCard.torchforce(...)")
+        )  # fmt: skip
+    created_with = card.created_with or _created_with()
+    card = dataclasses.replace(card, format="torchscript", created_with=created_with)
+    data = pack(_script(module, card, example), card)
+    _write(Path(path), data)
+    return Potential(card, data=data)
+
+
+def _created_with() -> str:
+    import torch
+
+    return f"openmm_nn {__version__}, torch {torch.__version__}"
+
+
+def _difference(card: ModelCard) -> str:
+    """Name what of a card TorchForce does not know."""
+    plain = ModelCard.torchforce(parameters=card.parameters, periodic=card.periodic == "always")
+    names = ("inputs", "length_unit", "energy_unit", "energy_offset", "dtype", "elements", "periodic", "frame")
+    different = [
+        f"{name} is {getattr(card, name)!r}, not {getattr(plain, name)!r}"
+        for name in names
+        if getattr(card, name) != getattr(plain, name)
+    ]
+    if card.outputs[0] != "energy":
+        different.append(f"the first output is {card.outputs[0]!r}, not 'energy'")
+    return "; ".join(different)
+
+
+def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | None) -> Any:
+    import torch
+
+    if isinstance(module, torch.jit.ScriptModule):
+        if not module._c.hasattr("training"):
+            raise ModelError(
+                message("module", "a frozen ScriptModule", "one whose dtype can still be changed",
+                        "export it as it was before torch.jit.freeze")
+            )  # fmt: skip
+        # Evaluation mode is part of what is saved; the module given stays as it is.
+        if module.training:
+            from .runner import read_script, write_script
+
+            module = read_script(write_script(module))
+            module.eval()
+        return module
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            message("module", f"a {type(module).__name__}", "a torch.nn.Module or a torch.jit.ScriptModule",
+                    "put the function into the forward method of a Module")
+        )  # fmt: skip
+    check_callable(module, card)
+    training = module.training
+    module.eval()
+    try:
+        with quiet_torchscript():
+            try:
+                return torch.jit.script(module)
+            except (RuntimeError, OSError, TypeError, NotImplementedError) as error:
+                if example is None:
+                    reason = str(error).strip().splitlines()[0]
+                    raise ModelError(
+                        message("module", f"one that TorchScript cannot compile ({reason})",
+                                "a module that torch.jit.script accepts",
+                                "change it, or give example= with a value for every input to trace it")
+                    ) from error  # fmt: skip
+            return torch.jit.trace(module, _example_tensors(card, example))
+    finally:
+        module.train(training)
+
+
+def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple[Any, ...]:
+    import numpy as np
+    import torch
+
+    if set(example) != set(card.inputs):
+        raise ParameterError(
+            message("example", ", ".join(example), f"the card's inputs: {', '.join(card.inputs)}", "give one of each")
+        )
+    floating = torch.float32 if card.dtype == "float32" else torch.float64
+    dtypes = {"atomic_numbers": torch.int64, "edge_index": torch.int64}
+    return tuple(torch.tensor(np.asarray(example[n]), dtype=dtypes.get(n, floating)) for n in card.inputs)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    if not path.parent.is_dir():
+        raise ParameterError(
+            message("path", str(path), "a file in a directory that exists", f"make the directory {path.parent}")
+        )
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

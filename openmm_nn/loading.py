@@ -1,0 +1,239 @@
+"""load_potential: the one place that knows all formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .card import ModelCard
+from .errors import CardError, MissingDependencyError, ModelError, ParameterError, message
+from .formats import Format, find_format, formats, unavailable_formats
+from .modelfile import check_callable, check_script, pack, read_card, unpack, unsupported_package
+from .potential import Potential
+from .runner import quiet_torchscript
+
+__all__ = ["AvailablePotential", "available_potentials", "load_potential", "trust_hash"]
+
+_BUNDLED = Path(__file__).with_name("bundled")
+_PREFIX = "openmm-nn/"
+_trusted: set[str] = set()
+
+
+def load_potential(
+    source: Any, *, card: ModelCard | None = None, device: str | None = None, trust: bool = False
+) -> Potential:
+    """Load a potential.
+
+    Parameters
+    ----------
+    source
+        A path; a name, see `available_potentials`; a ``torch.jit.ScriptModule``; or a ``torch.nn.Module`` or another
+        callable, which run in this process only and are taken as they are now.
+    card
+        What a file without a card, a module or a callable needs; by default the contract of openmm-torch's TorchForce,
+        ``ModelCard.torchforce()``.
+    device
+        A torch device; by default that of the Context, and the CPU outside of OpenMM.
+    trust
+        Whether code inside a foreign checkpoint may run while it is read.
+
+    Returns
+    -------
+    Potential
+        The potential.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, no model, or damaged, or the name is unknown.
+    CardError
+        If the card contradicts the module.
+    MissingDependencyError
+        If the package that a name needs is not installed.
+
+    Examples
+    --------
+    >>> from openmm_nn import load_potential
+    >>> potential = load_potential(lambda positions: (positions**2).sum())
+    >>> potential.card.format
+    'callable'
+    """
+    if card is not None and not isinstance(card, ModelCard):
+        raise CardError(
+            message("card", f"a {type(card).__name__}", "a ModelCard", "make one with ModelCard(...) or from_json")
+        )
+    if isinstance(source, str | os.PathLike):
+        return _load_text(source, card, device, trust)
+    if callable(source):
+        return _load_object(source, card, device)
+    raise ModelError(
+        message("source", f"a {type(source).__name__}", "a path, a name, a torch module or a callable",
+                "give one of these")
+    )  # fmt: skip
+
+
+def _load_text(source: str | os.PathLike[str], card: ModelCard | None, device: str | None, trust: bool) -> Potential:
+    text = os.fspath(source)
+    path = Path(text)
+    if isinstance(source, str):
+        bundled = _bundled().get(text)
+        if bundled is not None:
+            return _load_file(bundled, card, device)
+        family = find_format(text)
+        if family is not None and not path.is_file():
+            return _load_foreign(family, text, card, device, trust)
+    if not path.is_file():
+        raise _not_found(text, path)
+    family = find_format(text)
+    if family is not None:
+        return _load_foreign(family, text, card, device, trust)
+    return _load_file(path, card, device)
+
+
+def _not_found(text: str, path: Path) -> ModelError:
+    if path.is_dir():
+        return ModelError(message("source", f"the directory {text}", "a file or a name", "give the file inside it"))
+    known = [entry.name for entry in available_potentials()]
+    reasons = "; ".join(f"{name}: {why}" for name, why in unavailable_formats().items())
+    return ModelError(
+        message("source", f"{text!r}, which is neither a file nor a name that is known",
+                f"a file that exists, or one of {', '.join(known)}" + (f" (not available: {reasons})" if reasons else ""),
+                "correct the path or the name")
+    )  # fmt: skip
+
+
+def _load_file(path: Path, card: ModelCard | None, device: str | None) -> Potential:
+    if path.suffix == ".pt2":
+        unsupported_package(str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            message("source", f"{path}, which cannot be read ({error})", "a file that can", "check its permissions")
+        ) from error
+    module, inside = unpack(data, str(path))
+    if inside is not None and card is not None and card != inside:
+        raise CardError(
+            message("card", f"a card for {path}, which has another one inside", "the card inside the file",
+                    "leave card out, or export the module again with the card that is right")
+        )  # fmt: skip
+    chosen = inside or card or ModelCard.torchforce()
+    try:
+        check_script(module, chosen)
+    except CardError as error:
+        raise CardError(f"{path}: {error}") from error
+    return Potential(chosen, data=data, module=module, device=device)
+
+
+def _load_foreign(family: Format, source: str, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
+    if card is not None:
+        raise CardError(message("card", f"a card for {source!r}, which brings its own", "None", "leave card out"))
+    missing = family.missing()
+    if missing:
+        raise MissingDependencyError(
+            message("source", f"{source!r}, for which something is missing: {missing}",
+                    f"what the format {family.name!r} needs", "install it")
+        )  # fmt: skip
+    module, made = family.load(source, device=None, trust=trust)
+    return _load_object(module, made, device)
+
+
+def _load_object(module: Any, card: ModelCard | None, device: str | None) -> Potential:
+    import torch
+
+    chosen = ModelCard.torchforce() if card is None else card
+    if isinstance(module, torch.jit.ScriptModule) and chosen.format != "callable":
+        chosen = dataclasses.replace(chosen, format="torchscript")
+        with quiet_torchscript():
+            return Potential(chosen, data=pack(module, chosen), device=device)
+    if isinstance(module, torch.jit.ScriptModule):
+        check_script(module, chosen)
+    else:
+        check_callable(module, chosen)
+    return Potential(dataclasses.replace(chosen, format="callable"), module=module, device=device)
+
+
+@dataclass(frozen=True)
+class AvailablePotential:
+    """A potential that can be loaded by its name.
+
+    Parameters
+    ----------
+    name
+        What ``load_potential`` takes.
+    description
+        What it is.
+    card
+        Its card, where that can be had without loading it.
+    missing
+        What is missing to load it, with the command that installs it; empty if nothing is.
+
+    Examples
+    --------
+    >>> from openmm_nn import available_potentials
+    >>> all(entry.name for entry in available_potentials())
+    True
+    """
+
+    name: str
+    description: str
+    card: ModelCard | None = None
+    missing: str = ""
+
+
+def available_potentials() -> list[AvailablePotential]:
+    """List the potentials that have names.
+
+    Returns
+    -------
+    list of AvailablePotential
+        Bundled ones first, then those of the registered formats.
+
+    Examples
+    --------
+    >>> from openmm_nn import available_potentials
+    >>> isinstance(available_potentials(), list)
+    True
+    """
+    found = []
+    for name, path in _bundled().items():
+        card = read_card(path.read_bytes())
+        found.append(AvailablePotential(name, "" if card is None else card.description, card))
+    for family in formats().values():
+        missing = family.missing()
+        found += [AvailablePotential(name, text, None, missing) for name, text in family.names().items()]
+    return found
+
+
+def _bundled() -> dict[str, Path]:
+    """Return the files that ship with the package, by name."""
+    return {f"{_PREFIX}{path.stem}": path for path in sorted(_BUNDLED.glob("*.pt"))}
+
+
+def trust_hash(sha256: str) -> None:
+    """Trust a model with machine code inside (``.pt2``) that is met in XML, for this process.
+
+    Such packages are not run in this version; what is trusted is kept for the runner that will.
+
+    Parameters
+    ----------
+    sha256
+        Hash of the file's bytes, in hexadecimal.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such hash.
+
+    Examples
+    --------
+    >>> from openmm_nn import trust_hash
+    >>> trust_hash("0" * 64)
+    """
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ParameterError(message("sha256", repr(sha256), "64 hexadecimal digits", "give Potential.sha256"))
+    _trusted.add(sha256.lower())

@@ -1,0 +1,113 @@
+"""Atoms of a topology by an MDTraj selection, by indices, or by a mask."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .errors import MissingDependencyError, ParticleError, message
+
+if TYPE_CHECKING:
+    from openmm.app import Topology
+
+__all__ = ["select_atoms"]
+
+
+def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> tuple[int, ...]:
+    """Return the indices of the atoms that are meant.
+
+    Parameters
+    ----------
+    topology
+        The topology.
+    atoms
+        An MDTraj selection, indices in any order (an iterator is read once), or one truth value for every atom.
+    argument
+        Name of the argument, for messages.
+
+    Returns
+    -------
+    tuple of int
+        In the order given; ascending for selections, masks and sets.
+
+    Raises
+    ------
+    ParticleError
+        If the selection is not understood or empty, an index is repeated or out of range, or a mask has another length.
+    MissingDependencyError
+        If a selection is given and MDTraj is not installed.
+
+    Examples
+    --------
+    >>> from openmm.app import Element, Topology
+    >>> from openmm_nn.selection import select_atoms
+    >>> topology = Topology()
+    >>> residue = topology.addResidue("HOH", topology.addChain())
+    >>> for name in ("O", "H1", "H2"):
+    ...     _ = topology.addAtom(name, Element.getBySymbol(name[0]), residue)
+    >>> select_atoms(topology, [False, True, True])
+    (1, 2)
+    """
+    count = topology.getNumAtoms()
+    if isinstance(atoms, str):
+        indices = _by_mdtraj(topology, atoms, argument)
+    else:
+        indices = _by_values(atoms, count, argument)
+    if not indices:
+        raise ParticleError(
+            message(argument, f"{atoms!r:.60}, which is empty", "at least one atom", "check it against the topology")
+        )
+    wrong = [index for index in indices if not 0 <= index < count]
+    if wrong:
+        raise ParticleError(
+            message(argument, f"index {wrong[0]}", f"0 to {count - 1}, the atoms of the topology", "count from 0")
+        )
+    if len(set(indices)) != len(indices):
+        repeated = next(index for index in indices if indices.count(index) > 1)
+        raise ParticleError(
+            message(argument, f"repeated index {repeated}", "every index once", "remove what is listed twice")
+        )
+    return tuple(indices)
+
+
+def _by_mdtraj(topology: Topology, selection: str, argument: str) -> list[int]:
+    try:
+        import mdtraj
+    except ImportError as error:
+        raise MissingDependencyError(
+            message(argument, f"the selection {selection!r}", "indices, as MDTraj is not installed",
+                    "pip install mdtraj")
+        ) from error  # fmt: skip
+    try:
+        return [int(index) for index in mdtraj.Topology.from_openmm(topology).select(selection)]
+    except (ValueError, SyntaxError, AttributeError, TypeError, NameError) as error:
+        reason = str(error).strip().splitlines()
+        raise ParticleError(
+            message(argument, f"{selection!r}, which MDTraj does not understand ({reason[0] if reason else error!r})",
+                    "MDTraj's selection language, such as 'resname LIG'", "correct the selection")
+        ) from error  # fmt: skip
+
+
+def _by_values(atoms: Any, count: int, argument: str) -> list[int]:
+    if not isinstance(atoms, Iterable):
+        raise ParticleError(
+            message(
+                argument, f"a {type(atoms).__name__}", "a selection, indices or a mask", "for one atom give [index]"
+            )
+        )
+    values = sorted(atoms) if isinstance(atoms, set | frozenset) else list(atoms)
+    if values and all(type(value).__name__ in ("bool", "bool_") for value in values):
+        if len(values) != count:
+            raise ParticleError(
+                message(
+                    argument, f"a mask of {len(values)} values", f"{count}, one for every atom", "correct its length"
+                )
+            )
+        return [index for index, value in enumerate(values) if value]
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError as error:
+        raise ParticleError(
+            message(argument, f"{values!r:.60}", "a selection, integer indices or a mask", "give one of these")
+        ) from error
