@@ -106,10 +106,16 @@ class _Computation:
         self.runner = engine.make_runner()
         self.system: weakref.ref[Any] | None = None
         self.flagged = engine.periodic
+        self.beyond = ""
         self.bytes = self.atoms = 0
         self._evaluator: Evaluator | None = None
 
     def __call__(self, state: Any) -> tuple[float, NDArray[np.float64]]:
+        if self.beyond:
+            raise ParticleError(
+                message("atoms", f"particle {self.beyond}", "particles that the System had when the force was added",
+                        "correct the index, or add the force after all particles")
+            )  # fmt: skip
         positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
         box = as_box(state.getPeriodicBoxVectors(asNumpy=True)._value) if self.flagged else None
         result = self.evaluate(positions, box, state.getParameters())
@@ -237,6 +243,14 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
     def _adopt(self, system: Any) -> None:
         self._computation.system = weakref.ref(system)
         engine = self._computation.engine
+        count = system.getNumParticles()
+        beyond = [particle for particle in engine.listed if particle >= count]
+        if beyond:
+            # PythonForce does not check its particles and would read memory that is not its own. It is given all of
+            # them, and the first evaluation says what is wrong.
+            self._computation.beyond = f"{beyond[0]}, in a System of {count} particles"
+            self.setParticles([])
+            return
         if system.usesPeriodicBoundaryConditions():
             self.setUsesPeriodicBoundaryConditions(True)
         pairs = [*engine.bonds, *((link[0], link[1]) for link in engine.links)]

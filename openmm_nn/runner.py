@@ -102,6 +102,12 @@ def write_script(module: Any, extra_files: Mapping[str, str] | None = None) -> b
     return buffer.getvalue()
 
 
+def _stops_gradients(module: Any) -> bool:
+    """Whether a TorchScript module detaches tensors: freezing drops that, and silently changes the gradients."""
+    text = str(module.inlined_graph)
+    return "aten::detach" in text or "prim::data" in text
+
+
 class ModuleRunner:
     """Evaluate a module for arrays in its own units, and check everything that it returns.
 
@@ -181,6 +187,8 @@ class ModuleRunner:
             parameter.requires_grad_(False)
         if scripted:
             self._warm_up_runs = _WARM_UP_RUNS
+            if _stops_gradients(own):
+                return own
             with quiet_torchscript():
                 try:
                     return torch.jit.freeze(own)
