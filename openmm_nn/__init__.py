@@ -55,7 +55,7 @@ _MODULES = {
 }
 _SUBMODULES = ("card", "errors", "hybrid", "native", "testing", "units")
 
-# Reading a System from XML needs the extension's proxies, so it is registered where it is there. It does not load torch.
+# Reading a System from XML needs the extension's proxies, which importing it registers. It does not load torch.
 native.available()
 
 

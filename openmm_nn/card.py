@@ -177,7 +177,7 @@ class ModelCard:
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:
                 _fail(name, getattr(self, name), _choices(choices), "choose one of these")
-        cutoff = self.cutoff
+        cutoff: Any = self.cutoff
         if cutoff is not None:
             if isinstance(cutoff, bool) or not isinstance(cutoff, int | float) or not 0 < cutoff < math.inf:
                 _fail("cutoff", cutoff, "a positive length in length_unit, or None", "correct it")
@@ -369,8 +369,8 @@ class ModelCard:
         Raises
         ------
         CardError
-            If it is no JSON object, a field is unknown or of a wrong type, one that the energy depends on is missing, or
-            the card contradicts itself.
+            If it is no JSON object, a field is unknown or of a wrong type, one that the energy depends on is missing,
+            or the card contradicts itself.
 
         Examples
         --------
@@ -414,7 +414,7 @@ class _FrozenDict(dict[str, float]):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError("a ModelCard is not changed in place; make another one with dataclasses.replace(card, ...)")
 
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
     def __reduce__(self) -> tuple[type[_FrozenDict], tuple[dict[str, float]]]:
         return (_FrozenDict, (dict(self),))

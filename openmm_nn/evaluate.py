@@ -1,7 +1,7 @@
 """The engine in Python: what a potential sees, and what becomes of what it returns.
 
-The steps, in order: make whole, place link atoms, bring to the origin, convert units, find edges, run, check that all is
-finite, convert back, put the forces of link atoms where they belong. The native engine does the same.
+The steps, in order: make whole, place link atoms, bring to the origin, convert units, find edges, run, check that all
+is finite, convert back, put the forces of link atoms where they belong. The native engine does the same.
 """
 
 from __future__ import annotations
@@ -363,10 +363,8 @@ class Evaluator:
         result[: self._inside] = forces[: self._inside]
         for i, link in enumerate(self.links):
             force, u = forces[self._inside + i], directions[i]
-            if link.rule == "fixed":
-                outside = (link.value / lengths[i]) * (force - (force @ u) * u)
-            else:
-                outside = link.value * force
+            across = force - (force @ u) * u
+            outside = (link.value / lengths[i]) * across if link.rule == "fixed" else link.value * force
             result[link.outside] += outside
             result[link.inside] += force - outside
         return result
@@ -375,10 +373,11 @@ class Evaluator:
         if spread <= 0.5 * height or self._warned:
             return
         text = message(
-            "region", f"molecules {spread:.4g} nm apart", f"at most half the smallest height of the box, {height:.4g} nm, "
-            "since farther the nearest image is ambiguous", "use a larger box, a region whose molecules stay together, "
-            "or a periodic potential",
-        )  # fmt: skip
+            "region",
+            f"molecules {spread:.4g} nm apart",
+            f"at most half the smallest height of the box, {height:.4g} nm: farther apart the nearest image is ambiguous",
+            "use a larger box, a region whose molecules stay together, or a periodic potential",
+        )
         if self._first:
             raise EvaluationError(text)
         self._warned = True

@@ -45,8 +45,8 @@ def export_potential(
     card
         Its card; ``created_with`` is filled in where it is empty.
     format
-        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce runs
-        it unchanged. ``"aotinductor"``: not yet in this version.
+        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce
+        runs it unchanged. ``"aotinductor"``: not yet in this version.
     example
         A value for every input of the card, by name. A module that cannot be scripted is traced with them, and so must
         not branch on its inputs.
@@ -153,7 +153,8 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
                                 "a module that torch.jit.script accepts",
                                 "change it, or give example= with a value for every input to trace it")
                     ) from error  # fmt: skip
-            return torch.jit.trace(module, _example_tensors(card, example))
+            trace: Any = torch.jit.trace
+            return trace(module, _example_tensors(card, example))
     finally:
         module.train(training)
 

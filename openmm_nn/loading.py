@@ -99,9 +99,10 @@ def _not_found(text: str, path: Path) -> ModelError:
         return ModelError(message("source", f"the directory {text}", "a file or a name", "give the file inside it"))
     known = [entry.name for entry in available_potentials()]
     reasons = "; ".join(f"{name}: {why}" for name, why in unavailable_formats().items())
+    other = f" (not available: {reasons})" if reasons else ""
     return ModelError(
         message("source", f"{text!r}, which is neither a file nor a name that is known",
-                f"a file that exists, or one of {', '.join(known)}" + (f" (not available: {reasons})" if reasons else ""),
+                f"a file that exists, or one of {', '.join(known)}{other}",
                 "correct the path or the name")
     )  # fmt: skip
 
@@ -234,6 +235,7 @@ def trust_hash(sha256: str) -> None:
     >>> from openmm_nn import trust_hash
     >>> trust_hash("0" * 64)
     """
-    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+    given: Any = sha256
+    if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
         raise ParameterError(message("sha256", repr(sha256), "64 hexadecimal digits", "give Potential.sha256"))
     _trusted.add(sha256.lower())

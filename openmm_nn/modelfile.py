@@ -241,7 +241,7 @@ def _check_names(card: ModelCard, names: Sequence[str], required: int, *, strict
         if given != listed and (strict or known):
             raise CardError(
                 message(f"inputs of the card {card.name!r}", f"{listed!r} for argument {index + 1} of forward(), "
-                        f"{given!r}", "the names of the arguments, in order", "reorder or rename them in one of the two")
+                        f"{given!r}", "the names of the arguments, in order", "reorder or rename them in one")
             )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import force as force_module
+from .arguments import check_charge, check_multiplicity, check_numbers
 from .card import ModelCard
 from .errors import ParameterError, ParticleError, message
 from .evaluate import Evaluator, potential_parameters
-from .force import Link, ModelSource
+from .force import Link, ModelSource, create_force
 from .geometry import as_box
 from .runner import ModuleRunner, read_script
 from .units import in_nanometers
@@ -189,7 +189,7 @@ class Potential:
         """
         x = _as_positions(positions)
         card = self._card
-        numbers = force_module._check_numbers(card, tuple(range(len(x))), atomic_numbers, None) or (0,) * len(x)
+        numbers = check_numbers(card, tuple(range(len(x))), atomic_numbers, None) or (0,) * len(x)
         if box is None and card.periodic == "always":
             raise ParameterError(
                 message("box", "None", f"box vectors: the card of {card.name!r} says periodic 'always'", "give box=")
@@ -204,8 +204,8 @@ class Potential:
             self.runner(self._device or "cpu"),
             numbers,
             periodic=box is not None,
-            charge=force_module._check_charge(card, charge),
-            multiplicity=force_module._check_multiplicity(card, multiplicity),
+            charge=check_charge(card, charge),
+            multiplicity=check_multiplicity(card, multiplicity),
         )
         members = card.committee_size > 1 and not card.returns_forces
         values = potential_parameters(card, parameters)
@@ -276,7 +276,7 @@ class Potential:
         >>> system.addForce(force)
         0
         """
-        return force_module.create_force(
+        return create_force(
             self.source(),
             topology=topology,
             atomic_numbers=atomic_numbers,

@@ -289,7 +289,7 @@ class ModuleRunner:
         return np.stack(rows)
 
     def _gradient(
-        self, energy: torch.Tensor, weights: torch.Tensor, variables: list[torch.Tensor], *, keep: bool
+        self, energy: Any, weights: torch.Tensor, variables: list[torch.Tensor], *, keep: bool
     ) -> list[torch.Tensor]:
         import torch
 

@@ -50,10 +50,8 @@ def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> 
     (1, 2)
     """
     count = topology.getNumAtoms()
-    if isinstance(atoms, str):
-        indices = _by_mdtraj(topology, atoms, argument)
-    else:
-        indices = _by_values(atoms, count, argument)
+    by_text = isinstance(atoms, str)
+    indices = _by_mdtraj(topology, atoms, argument) if by_text else _by_values(atoms, count, argument)
     if not indices:
         raise ParticleError(
             message(argument, f"{atoms!r:.60}, which is empty", "at least one atom", "check it against the topology")
