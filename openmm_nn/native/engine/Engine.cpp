@@ -12,6 +12,10 @@ using std::string;
 using std::to_string;
 using std::vector;
 
+// Below this many atoms a second thread costs more than it saves, since torch's threads wait by spinning on the cores
+// that OpenMM's threads want.  The property "threads" overrides it.
+static const int singleThreadAtoms = 100;
+
 static string formatted(const Vec3& v) {
     std::stringstream stream;
     stream << "(" << v[0] << ", " << v[1] << ", " << v[2] << ")";
@@ -78,8 +82,12 @@ void Engine::setModel(const NeuralForce& force) {
     ModelSignature newSignature = force.getSignature();
     newSignature.validate();
     std::shared_ptr<ModelRunner> newRunner = force.getRunner();
-    if (!newRunner)
-        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, force.getProperties(), platformDouble);
+    if (!newRunner) {
+        map<string, string> properties = force.getProperties();
+        if (inputs.numAtoms() < singleThreadAtoms)
+            properties.insert({"threads", "1"});
+        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, properties, platformDouble);
+    }
     signature = newSignature;
     runner = newRunner;
     energyOffset = force.getEnergyOffset();

@@ -65,7 +65,6 @@ private:
     void projectLinkForces(const std::vector<double>& modelForces, double factor, std::vector<OpenMM::Vec3>& forces) const;
 
     ModelSignature signature;
-    std::map<std::string, std::string> properties;
     std::vector<int> particles;
     int numInside;              // how many of them the model sees
     std::vector<Link> links;

@@ -5,7 +5,7 @@ from typing import Any
 
 import openmm
 
-class NeuralForce(openmm.Force):
+class NeuralForce(openmm.Force):  # type: ignore[misc]
     """A force whose energy is that of a neural potential. Made by ``Potential.create_force()``."""
 
     def __init__(self, model: bytes, card: str) -> None: ...

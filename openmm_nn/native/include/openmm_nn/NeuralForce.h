@@ -147,8 +147,8 @@ public:
         return scaleDefault;
     }
     /**
-     * Set a property: "device" ("cpu"), "precision" ("model", "single", "double"), "threads" (an integer, 0 to leave
-     * the number alone), "cuda_graphs" ("false").
+     * Set a property: "device" ("cpu"), "precision" ("model", "single", "double"), "threads" (an integer; 0 leaves
+     * torch its own number; by default 1 for fewer than 100 atoms and 0 else), "cuda_graphs" ("false").
      */
     void setProperty(const std::string& name, const std::string& value);
     const std::map<std::string, std::string>& getProperties() const {
