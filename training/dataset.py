@@ -37,33 +37,18 @@ class Labels:
         What `make_data.py` wrote.
     split : str or None
         "train", "validation", "test", or None for everything.
-    extra : sequence of Path
-        Folders with further labels of the same molecules (active learning), under the same file names.
     """
 
-    def __init__(self, folder: Path, split: str | None = None, extra: tuple[Path, ...] = ()) -> None:
+    def __init__(self, folder: Path, split: str | None = None) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         self.entries = [e for e in manifest["entries"] if split is None or e["split"] == split]
         rows: dict[int, list[tuple[NDArray, ...]]] = {}
         for index, entry in enumerate(self.entries):
-            for source in (folder, *extra):
-                path = source / f"{entry['key']}.npz"
-                if not path.exists():
-                    continue
-                data = np.load(path)
-                count = len(data["energies"])
-                numbers = np.tile(data["numbers"], (count, 1))
-                rows.setdefault(numbers.shape[1], []).append(
-                    (
-                        data["positions"],
-                        numbers,
-                        data["energies"],
-                        data["forces"],
-                        np.full(count, index),
-                        data["kinds"],
-                        data["temperatures"],
-                    )
-                )
+            data = np.load(folder / f"{entry['key']}.npz")
+            count = len(data["energies"])
+            columns = (data["positions"], np.tile(data["numbers"], (count, 1)), data["energies"], data["forces"])
+            row = (*columns, np.full(count, index), data["kinds"], data["temperatures"])
+            rows.setdefault(len(data["numbers"]), []).append(row)
         self.blocks = {
             n: Block(*(torch.from_numpy(np.concatenate(column)) for column in zip(*r, strict=True)))
             for n, r in sorted(rows.items())

@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import sys
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from openmm_nn.card import CARD_FILE, ModelCard
+from openmm_nn import ModelCard, export_potential
 from training.model import ELEMENTS, Committee
 from training.sample import KINDS
 
@@ -63,36 +62,16 @@ def make_card(model: Committee, offsets: dict[int, float], name: str, trained_on
 
 
 def write_model(model: Committee, card: ModelCard, path: Path) -> None:
-    """Save `model` as TorchScript with `card` inside."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
-        scripted = torch.jit.script(model)
-        torch.jit.save(scripted, str(path), _extra_files={CARD_FILE: card.to_json()})
+    """Save `model` as TorchScript with `card` inside, scripted but not frozen: float64 stays possible."""
+    export_potential(model, path, card)
 
 
-def compact_manifest(folder: Path, extra: tuple[Path, ...]) -> dict:
-    """Shorten the manifest of the data, one short row a molecule; labels of `extra` folders are counted too."""
+def compact_manifest(folder: Path) -> dict:
+    """Shorten the manifest of the data: one row a molecule."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    rows = []
-    for entry in manifest.pop("entries"):
-        added = [
-            len(np.load(source / f"{entry['key']}.npz")["energies"])
-            for source in extra
-            if (source / f"{entry['key']}.npz").exists()
-        ]
-        rows.append(
-            [
-                entry["smiles"],
-                entry["group"],
-                entry["split"],
-                entry["seed"],
-                entry["atoms"],
-                entry["labels"],
-                sum(added),
-            ]
-        )
-    manifest["labels_by_dynamics"] = sum(r[6] for r in rows)
-    manifest["columns"] = ["smiles", "class", "split", "seed", "atoms", "labels", "labels_by_dynamics"]
+    names = ["smiles", "group", "split", "seed", "atoms", "labels"]
+    rows = [[entry[name] for name in names] for entry in manifest.pop("entries")]
+    manifest["columns"] = ["class" if name == "group" else name for name in names]
     manifest["rows"] = rows
     return manifest
 
@@ -150,14 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--extra", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments.out.mkdir(parents=True, exist_ok=True)
     model, offsets = load_run(arguments.run)
-    manifest = compact_manifest(arguments.labels, tuple(arguments.extra))
-    trained = manifest["labels_by_split"]["train"] + manifest["labels_by_dynamics"]
+    manifest = compact_manifest(arguments.labels)
+    trained = manifest["labels_by_split"]["train"]
     molecules = manifest["molecules_by_split"]["train"]
     card = make_card(
         model,

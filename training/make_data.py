@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 LARGEST_FORCE = 20.0
 CONFORMERS = 3
 COUNTS = {"modes": 24, "langevin": 36, "torsion": 12, "stretch": 6}
+#: The same for the kind `contact`, which is about the wall.
+LARGEST_CONTACT_FORCE = 60.0
+#: Geometries of the kind `contact` in every cluster.
+CONTACTS = 40
 #: Classes that get other counts than the rest.
 COUNTS_BY_GROUP = {
     "cluster": {"modes": 10, "langevin": 48, "torsion": 0, "stretch": 40},
@@ -76,7 +80,9 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
         if distances.min() < 0.55:
             return
         label = labeller(stored)
-        if label is not None and np.abs(label[1]).max() < LARGEST_FORCE:
+        if label is not None and np.abs(label[1]).max() < (
+            LARGEST_CONTACT_FORCE if kind == "contact" else LARGEST_FORCE
+        ):
             rows.append((stored, label[0], label[1], sample.KINDS.index(kind), temperature))
 
     minima = []
@@ -101,6 +107,12 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
     for index in range(counts["stretch"]):
         for frame in sample.stretches(rdkit, minima[index % len(minima)], 1, rng):
             add(frame, "stretch")
+    if "." in molecule.smiles:
+        starts = [r[0].astype(np.float64) for r in rows if r[3] == sample.KINDS.index("minimum")]
+        rng = np.random.default_rng((molecule.seed, 1))
+        for index in range(round(CONTACTS * scale) if starts else 0):
+            for frame in sample.contacts(rdkit, starts[index % len(starts)], 1, rng):
+                add(frame, "contact")
     if not rows:
         return None
     return {

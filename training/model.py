@@ -21,6 +21,8 @@ Lengths are in Angstrom and energies in eV.
 from __future__ import annotations
 
 import math
+import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -284,3 +286,13 @@ class Committee(nn.Module):
         energies = self.atomic(mixed, message, hidden, flat).view(self.members, b, n).sum(-1)
         wall = self.wall(distance, 4 * species.unsqueeze(2) + species.unsqueeze(1))
         return energies + wall.sum((1, 2))
+
+
+def read(path: Path) -> Committee:
+    """Read a committee back from the TorchScript file that `export.py` wrote."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
+        scripted = torch.jit.load(str(path))
+    model = Committee(**{name: getattr(scripted, name) for name in Committee.__constants__})
+    model.load_state_dict(scripted.state_dict(), strict=False)
+    return model.eval().requires_grad_(False)

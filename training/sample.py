@@ -8,7 +8,7 @@ The sampling only has to be broad and cheap; every geometry is labelled by GFN2-
 ``langevin`` Langevin dynamics with the force field, 300-1200 K
 ``torsion``  constrained torsions, relaxed with the force field, slightly shaken
 ``stretch``  one bond or one intermolecular distance compressed or stretched
-``dynamics`` dynamics with an earlier potential of this pipeline (active learning)
+``contact``  in a cluster, one atom pushed against an atom of another fragment, far inside contact or short of it
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from rdkit.Chem.rdMolTransforms import SetDihedralDeg
 
-KINDS = ("relax", "minimum", "modes", "langevin", "torsion", "stretch", "dynamics")
+KINDS = ("relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact")
 BOLTZMANN = 0.0019872043  # kcal/mol/K
 #: (kcal/mol/Angstrom)/(g/mol) in Angstrom/fs^2
 ACCELERATION = 4.184e-4
@@ -230,6 +230,43 @@ def stretches(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.rand
             side = _side(molecule, j, k)
             x[side] += (rng.uniform(0.75, 1.5) - 1.0) * (x[k] - x[j])
         frames.append(x)
+    return frames
+
+
+def contacts(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.random.Generator) -> list[Positions]:
+    """Two fragments of a cluster with a chosen pair of atoms closest, half of them inside contact: the repulsive wall.
+
+    The other fragments stay where they are, unless they are in the way: then they are moved off by 30 Angstrom.
+    """
+    fragments = [list(f) for f in Chem.GetMolFrags(molecule)]
+    numbers = np.array([a.GetAtomicNum() for a in molecule.GetAtoms()])
+    reach = np.where(numbers == 1, 1.2, 1.6)
+    frames = []
+    for _ in range(samples):
+        first, second = rng.choice(len(fragments), 2, replace=False)
+        still, moved = fragments[int(first)], fragments[int(second)]
+        a, b = int(rng.choice(still)), int(rng.choice(moved))
+        contact = reach[a] + reach[b]
+        distance = contact * rng.uniform(0.3, 1.0) if rng.random() < 0.6 else rng.uniform(contact, 5.0)
+        best, gap = None, -np.inf
+        for _ in range(20):
+            x = minimum + rng.normal(size=minimum.shape) * 0.02
+            turned = (x[moved] - x[b]) @ random_rotation(rng).T
+            direction = rng.normal(size=3)
+            x[moved] = turned + x[a] + distance * direction / np.linalg.norm(direction)
+            between = np.linalg.norm(x[still][:, None] - x[moved], axis=-1)
+            between[still.index(a), moved.index(b)] = np.inf
+            if between.min() > gap:
+                best, gap = x, between.min()
+            if gap > distance + 0.3:
+                break
+        if best is None:
+            continue
+        pair = best[still + moved]
+        for other in fragments:
+            if other not in (still, moved) and np.linalg.norm(best[other][:, None] - pair, axis=-1).min() < 1.6:
+                best[other] += 30.0 * (1 + fragments.index(other))
+        frames.append(best)
     return frames
 
 

@@ -66,7 +66,7 @@ def dihedrals(x: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
     return torch.atan2((torch.linalg.cross(first, second) * unit).sum(-1), (first * second).sum(-1))
 
 
-def reference_map(steps: int = 60) -> dict[str, NDArray]:
+def reference_map(steps: int = 40) -> dict[str, NDArray]:
     """GFN2-xTB energies (24, 24), eV, positions (24, 24, n_atoms, 3), Angstrom, and atomic numbers."""
     rdkit = sample.embed(SMILES, 1, 5)
     if rdkit is None:

@@ -152,7 +152,9 @@ class Trainer:
         """Learning rate: a short warm-up, then a cosine to one hundredth."""
         done = min(1.0, self.step / self.total)
         return (
-            self.arguments.rate * min(1.0, (self.step + 1) / 500) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+            self.arguments.rate
+            * min(1.0, (self.step + 1) / min(500.0, 1 + self.total / 10))
+            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
         )
 
     def train_batch(self, block: Block, rows: Tensor) -> tuple[float, float]:
@@ -237,7 +239,6 @@ def parser() -> argparse.ArgumentParser:
     """Define the options, with their defaults."""
     result = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     result.add_argument("--labels", type=Path, required=True)
-    result.add_argument("--extra", type=Path, nargs="*", default=[], help="further labels of the same molecules")
     result.add_argument("--out", type=Path, required=True)
     result.add_argument("--epochs", type=int, default=24)
     result.add_argument("--rate", type=float, default=3e-3)
@@ -259,7 +260,7 @@ def work(rank: int, arguments: argparse.Namespace) -> None:
     if arguments.processes > 1:
         store = torch.distributed.FileStore(str(arguments.out / "store"), arguments.processes)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=arguments.processes)
-    labels = Labels(arguments.labels, "train", tuple(arguments.extra))
+    labels = Labels(arguments.labels, "train")
     validation = Labels(arguments.labels, "validation")
     Trainer(labels, validation if len(validation) else None, arguments.out, arguments, rank).run()
     if arguments.processes > 1:

@@ -34,7 +34,7 @@ from training import dynamics, sample, torsion_map
 from training.dataset import Labels
 from training.label import Labeller
 from training.make_data import relax
-from training.model import Committee
+from training.model import Committee, read
 
 logger = logging.getLogger(__name__)
 KCAL = 23.060547830619
@@ -47,12 +47,8 @@ def load_model(path: Path) -> tuple[Committee, ModelCard]:
     files = {CARD_FILE: ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
-        scripted = torch.jit.load(str(path), _extra_files=files)
-    model = Committee(
-        scripted.members, scripted.cutoff, scripted.radial, scripted.channels, scripted.messages, scripted.hidden
-    )
-    model.load_state_dict(dict(scripted.named_parameters()))
-    return model.eval().requires_grad_(False), ModelCard.from_json(files[CARD_FILE])
+        torch.jit.load(str(path), _extra_files=files)
+    return read(path), ModelCard.from_json(files[CARD_FILE])
 
 
 def offsets(card: ModelCard) -> dict[int, float]:
@@ -111,7 +107,7 @@ def errors(model: Committee, labels: Labels, figure: Path | None) -> dict[str, o
     relative = p["energy_error"].copy()
     for molecule in np.unique(p["molecule"]):
         own = p["molecule"] == molecule
-        relative[own] -= np.median(relative[own])
+        relative[own] -= np.median(relative[own & (p["kind"] != sample.KINDS.index("contact"))])
 
     def row(atoms: NDArray, chosen: NDArray) -> dict[str, float | int]:
         return {
@@ -123,13 +119,14 @@ def errors(model: Committee, labels: Labels, figure: Path | None) -> dict[str, o
             "relative_energy_mae": round(float(np.abs(relative[chosen]).mean()), 3),
         }
 
-    every = np.ones(len(by_label), dtype=bool)
+    # The wall (`contact`) has forces of hundreds of kcal/mol/Angstrom and is reported by itself.
+    every = p["kind"] != sample.KINDS.index("contact")
     warm = (p["kind"] == sample.KINDS.index("langevin")) & (p["temperature"] <= 500)
     by_kind = {k: p["kind"] == i for i, k in enumerate(sample.KINDS) if (p["kind"] == i).any()}
     by_temperature = {f"langevin {int(t)} K": p["temperature"] == t for t in np.unique(p["temperature"]) if t > 0}
     worst = sorted(
         (
-            (float(component[(p["molecule"] == m)[p["label"]]].mean()), labels.entries[m]["smiles"])
+            (float(component[((p["molecule"] == m) & every)[p["label"]]].mean()), labels.entries[m]["smiles"])
             for m in np.unique(p["molecule"])
         ),
         reverse=True,
@@ -138,14 +135,16 @@ def errors(model: Committee, labels: Labels, figure: Path | None) -> dict[str, o
         "molecules": len(labels.entries),
         "all": row(every[p["label"]], every),
         "thermal, 300-500 K": row(warm[p["label"]], warm),
-        "by_class": {g: row((by_label == g)[p["label"]], by_label == g) for g in sorted(set(group))},
+        "by_class": {
+            g: row(((by_label == g) & every)[p["label"]], (by_label == g) & every) for g in sorted(set(group))
+        },
         "by_kind": {k: row(c[p["label"]], c) for k, c in {**by_kind, **by_temperature}.items()},
         "by_element": {
             s: {
-                "force_mae": round(float(component[p["element"] == z].mean()), 3),
-                "force_mean_abs": round(float(np.abs(p["true"][p["element"] == z]).mean()), 2),
+                "force_mae": round(float(component[chosen].mean()), 3),
+                "force_mean_abs": round(float(np.abs(p["true"][chosen]).mean()), 2),
             }
-            for z, s in SYMBOLS.items()
+            for s, chosen in ((s, (p["element"] == z) & every[p["label"]]) for z, s in SYMBOLS.items())
         },
         "worst_molecules": [[s, round(e, 2)] for e, s in worst[:12]],
         "median_molecule_force_mae": round(float(np.median([e for e, _ in worst])), 3),
@@ -162,14 +161,19 @@ def _parity(p: dict[str, NDArray], relative: NDArray, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2))
-    left.hexbin(p["true"].ravel(), p["predicted"].ravel(), gridsize=90, bins="log", mincnt=1, cmap="viridis")
+    shown = p["kind"] != sample.KINDS.index("contact")
+    atoms = shown[p["label"]]
+    left.hexbin(
+        p["true"][atoms].ravel(), p["predicted"][atoms].ravel(), gridsize=90, bins="log", mincnt=1, cmap="viridis"
+    )
     left.set(xlabel="force, GFN2-xTB (kcal/mol/Å)", ylabel="force, potential (kcal/mol/Å)")
-    bound = np.abs(p["true"]).max()
+    bound = np.abs(p["true"][atoms]).max()
     left.plot([-bound, bound], [-bound, bound], "k-", lw=0.5)
     truth = p["energy"].copy()
     for molecule in np.unique(p["molecule"]):
         own = p["molecule"] == molecule
         truth[own] -= truth[own].min()
+    truth, relative = truth[shown], relative[shown]
     right.hexbin(truth, truth + relative, gridsize=90, bins="log", mincnt=1, cmap="viridis")
     right.plot([0, truth.max()], [0, truth.max()], "k-", lw=0.5)
     right.set(xlabel="energy above the lowest, GFN2-xTB (kcal/mol)", ylabel="potential (kcal/mol)")
@@ -221,20 +225,22 @@ def conformers(model: Committee, labels: Labels, count: int = 8) -> dict[str, ob
 
 
 def spread(model: Committee, labels: Labels) -> dict[str, object]:
-    """What the spread of the members says of the error."""
+    """Measure what the spread of the members says of the error."""
     p = predictions(model, labels, members=True)
-    error = np.linalg.norm(p["true"] - p["predicted"], axis=1)
-    order = np.argsort(p["spread"])
+    every = np.isin(p["label"], np.where(p["kind"] != sample.KINDS.index("contact"))[0])
+    error = np.linalg.norm(p["true"] - p["predicted"], axis=1)[every]
+    deviation = p["spread"][every]
+    order = np.argsort(deviation)
     deciles = [float(error[part].mean()) for part in np.array_split(order, 10)]
-    thermal = np.isin(p["label"], np.where((p["kind"] == 3) & (p["temperature"] == 300))[0])
+    thermal = np.isin(p["label"][every], np.where((p["kind"] == 3) & (p["temperature"] == 300))[0])
     return {
         "atoms": len(error),
-        "force_rank_correlation": round(float(spearmanr(p["spread"], error).statistic), 3),
-        "force_rank_correlation_at_300_K": round(float(spearmanr(p["spread"][thermal], error[thermal]).statistic), 3),
+        "force_rank_correlation": round(float(spearmanr(deviation, error).statistic), 3),
+        "force_rank_correlation_at_300_K": round(float(spearmanr(deviation[thermal], error[thermal]).statistic), 3),
         "error_by_decile_of_spread": [round(d, 3) for d in deciles],
         "largest_to_smallest_decile": round(deciles[-1] / deciles[0], 2),
         "energy_rank_correlation": round(float(spearmanr(p["energy_spread"], np.abs(p["energy_error"])).statistic), 3),
-        "mean_force_spread": round(float(p["spread"].mean()), 3),
+        "mean_force_spread": round(float(deviation.mean()), 3),
         "mean_force_error": round(float(error.mean()), 3),
     }
 

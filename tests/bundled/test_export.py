@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from bundled_support import MODEL, all_edges
+
+
+def test_exports_with_dynamic_atoms_and_edges(kept, single):
+    x, z = kept.molecule_of(int(kept.labels_of("test")[0]))
+    x = x.float()
+    edges = all_edges(x)
+    atoms, pairs = torch.export.Dim("atoms", min=2, max=4096), torch.export.Dim("edges", min=2, max=1 << 20)
+    program = torch.export.export(
+        single,
+        (x, z, edges, torch.zeros(edges.shape[1], 3)),
+        dynamic_shapes=({0: atoms}, {0: atoms}, {1: pairs}, {0: pairs}),
+    )
+    module = program.module()
+    for label in kept.labels_of("test")[5:60:9]:
+        y, w = kept.molecule_of(int(label))
+        e = all_edges(y.float())
+        s = torch.zeros(e.shape[1], 3)
+        torch.testing.assert_close(module(y.float(), w, e, s), single(y.float(), w, e, s), rtol=1e-5, atol=1e-5)
+
+
+def test_exports_with_its_gradient(kept, single):
+    # What AOTInductor compiles: energies and forces in one graph.
+    class WithForces(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = single
+
+        def forward(self, x, z, edges, shifts):
+            x = x.requires_grad_()
+            atomic = self.model(x, z, edges, shifts)
+            (gradient,) = torch.autograd.grad([atomic.mean(0).sum()], [x])
+            return atomic.detach(), -gradient
+
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x, z = kept.molecule_of(int(kept.labels_of("test")[0]))
+    x = x.float()
+    edges = all_edges(x)
+    shifts = torch.zeros(edges.shape[1], 3)
+    graph = make_fx(WithForces(), tracing_mode="symbolic")(x, z, edges, shifts)
+    y, w = kept.molecule_of(int(kept.labels_of("test")[30]))
+    e = all_edges(y.float())
+    s = torch.zeros(e.shape[1], 3)
+    atomic, forces = graph(y.float(), w, e, s)
+    ours = y.float().requires_grad_()
+    expected = single(ours, w, e, s)
+    torch.testing.assert_close(atomic, expected.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(forces, -torch.autograd.grad(expected.mean(0).sum(), ours)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_torchscript_file_runs_frozen_in_both_precisions(kept, single, double):
+    x, z = kept.molecule_of(int(kept.labels_of("test")[0]))
+    for dtype, model in ((torch.float32, single), (torch.float64, double)):
+        scripted = torch.jit.freeze(torch.jit.load(str(MODEL)).to(dtype).eval())
+        y = x.to(dtype)
+        edges = all_edges(y)
+        shifts = torch.zeros(edges.shape[1], 3, dtype=dtype)
+        value = scripted(y, z, edges, shifts)
+        assert value.dtype == dtype
+        torch.testing.assert_close(value, model(y, z, edges, shifts))
+
+
+@pytest.mark.parametrize("name", ["float32"])
+def test_weights_are_float32(name):
+    scripted = torch.jit.load(str(MODEL))
+    assert {str(p.dtype) for p in scripted.parameters()} == {f"torch.{name}"}
