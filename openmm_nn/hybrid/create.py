@@ -24,6 +24,7 @@ from .region import BondGraph, Region, expand_atoms, make_region, select_atoms
 from .report import BoundaryReport, charge_rows
 
 _EMBEDDINGS = ("mechanical",)
+_NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
 _CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
 
 
@@ -180,7 +181,7 @@ def create_hybrid_system(
     cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
     links = tuple(cut.link for cut in cuts)
     scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
-    formal = _formal_charge(chosen, charge)
+    formal = _formal_charge(chosen, charge, _takes_charge(potential))
     for cut in cuts:
         if is_polar(graph, cut):
             _warn(
@@ -271,6 +272,10 @@ def _is_openmm_ml(potential: object) -> bool:
     return module is not None and isinstance(potential, module.MLPotential)
 
 
+def _takes_charge(potential: Any) -> bool:
+    return potential.card.supports_charge if isinstance(potential, Potential) else True
+
+
 def _check_potential(potential: object) -> None:
     if not isinstance(potential, Potential) and not _is_openmm_ml(potential):
         raise errors.ParameterError(
@@ -283,7 +288,7 @@ def _check_range(system: openmm.System, potential: Any, long_range: bool | None,
     """Settle whether the potential gets the box, and refuse what would count images twice or not at all."""
     if isinstance(potential, Potential):
         stated, uses_box = potential.card.long_range, periodic or potential.card.periodic == "always"
-        name = f"the card of {potential.card.name}"
+        name = f"the card of {potential.card.name!r}"
     else:
         stated, uses_box = potential._impl.getMLLongRange(), system.usesPeriodicBoundaryConditions()
         name = "the MLPotential"
@@ -310,27 +315,34 @@ def _check_range(system: openmm.System, potential: Any, long_range: bool | None,
     return uses_box
 
 
-def _formal_charge(region: Region, charge: int | None) -> int:
+def _formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int:
     total = region.classical_charge
-    if charge is None:
-        guess = region.guessed_charge
-        # A whole neutral molecule needs no guess; anything else does, and the user should know.
-        if total is not None and (guess != 0 or abs(total) > 0.01 or region.cut_bonds):
-            _warn(
-                f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, "
-                f"{total:+.4f} e. Give charge={guess} if that is right."
+    if charge is not None:
+        if int(charge) != charge:
+            raise errors.ParameterError(
+                f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
             )
-        return guess
-    if int(charge) != charge:
-        raise errors.ParameterError(
-            f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
-        )
-    if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
+        if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
+            _warn(
+                f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. "
+                "Check which is right."
+            )
+        return int(charge)
+    if not takes_charge:
+        if total is not None and abs(total) > _CHARGE_TOLERANCE:
+            _warn(
+                f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
+                "charge and describes what it was trained for. Check that it fits; charge=0 says that it does."
+            )
+        return 0
+    guess = region.guessed_charge
+    # A whole neutral molecule needs no guess; anything else does, and the user should know.
+    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cut_bonds):
         _warn(
-            f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. Check "
-            "which is right."
+            f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
+            f"e. Give charge={guess} if that is right."
         )
-    return int(charge)
+    return guess
 
 
 def _add_potential(
@@ -348,6 +360,7 @@ def _add_potential(
 ) -> None:
     bonds = graph.inner_bonds(region.atoms)
     if isinstance(potential, Potential):
+        # The engine on PythonForce, which reports no bonds, brings bonds of zero strength of its own.
         force = potential.create_force(
             topology=topology,
             atoms=region.atoms,
@@ -359,7 +372,6 @@ def _add_potential(
             force_group=force_group,
             properties=properties,
         )
-        reports_bonds = not isinstance(force, openmm.PythonForce)
         system.addForce(force)
     else:
         if links:
@@ -376,12 +388,10 @@ def _add_potential(
         potential._impl.addForces(
             topology, system, list(region.atoms), force_group, charge=charge, multiplicity=multiplicity
         )
-        reports_bonds = False
-    if not reports_bonds:
-        hold_together(system, bonds, force_group)
+        _hold_together(system, bonds, force_group)
 
 
-def hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_group: int) -> None:
+def _hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_group: int) -> None:
     """Add bonds of zero strength, so that barostats and imaging still see the region's molecules.
 
     Parameters

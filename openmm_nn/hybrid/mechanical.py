@@ -9,6 +9,7 @@ import copy
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import openmm
 from openmm import unit
@@ -178,7 +179,7 @@ def remove_region(
             _warn_of_restraints(force, atoms, bonded_rule, stacklevel)
             forces.append(split_terms(force, atoms, bonded_rule))
             continue
-        new = copy.deepcopy(force)
+        new = _copy(force, force_label(force))
         if index not in ignored:
             _take_pairs_out(new, region.atoms)
         forces.append(new)
@@ -201,6 +202,16 @@ def _take_pairs_out(force: openmm.Force, atoms: tuple[int, ...]) -> None:
     elif isinstance(force, openmm.CustomGBForce) and force.getNumExclusions() > 0:
         # Its pair terms ignore exclusions, but the CPU platform wants the same list in every force that has one.
         exclude_pairs(force, atoms)
+
+
+def _copy(item: Any, name: str) -> Any:
+    try:
+        return copy.deepcopy(item)
+    except openmm.OpenMMException as error:
+        raise errors.UnsupportedError(
+            f"system: {name} cannot be copied ({error}); allowed are forces that OpenMM can copy, since the given "
+            "System stays as it is. Take the force out, make the hybrid, and add it to the hybrid's system."
+        ) from error
 
 
 def _without_forces(system: openmm.System) -> openmm.System:
