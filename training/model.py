@@ -126,6 +126,7 @@ class Committee(nn.Module):
 
         order = torch.tensor([0] + 3 * [1] + 5 * [2] + 7 * [3])
         metric = torch.tensor(METRIC, dtype=torch.float64)
+        # Whoever loads the file may convert whole numbers to a floating dtype too: hence long() where they are used.
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("order2", order[:9].clone(), persistent=False)
         self.register_buffer("sums", metric * nn.functional.one_hot(order, 4).T, persistent=False)
@@ -181,7 +182,7 @@ class Committee(nn.Module):
 
     def scalars(self, density: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
         """Mixed channels (16, N, members channels) and scalars (members, N, hidden) of the first stage."""
-        mixed = torch.bmm(density, self.mix[self.order])
+        mixed = torch.bmm(density, self.mix[self.order.long()])
         scale = self.scale[species].transpose(0, 1)
         norms = torch.matmul(self.sums, (mixed * mixed).flatten(1)).view(4, -1, self.members * self.channels)
         norms = torch.sqrt(1.0 + norms * (scale * scale)) - 1.0
@@ -203,7 +204,7 @@ class Committee(nn.Module):
         """Atomic energies (members, N); `message` is (9, N, members messages)."""
         own = mixed[:9].view(9, -1, self.members, self.channels)
         both = torch.cat([own, message.view(9, -1, self.members, self.messages)], -1).transpose(1, 2)
-        remixed = torch.matmul(both, self.remix[self.order2]).transpose(1, 2).flatten(2)
+        remixed = torch.matmul(both, self.remix[self.order2.long()]).transpose(1, 2).flatten(2)
         scale = self.rescale[species].transpose(0, 1)
         norms = torch.matmul(self.sums2, (remixed * remixed).flatten(1)).view(3, -1, self.members * self.channels)
         norms = torch.sqrt(1.0 + norms * (scale * scale)) - 1.0
@@ -233,7 +234,7 @@ class Committee(nn.Module):
         -------
         Tensor, shape (members, N), eV
         """
-        species = self.slot[atomic_numbers]
+        species = self.slot[atomic_numbers].long()
         i, j = edge_index[0], edge_index[1]
         vector = positions[j] - positions[i] + edge_shifts
         distance = torch.sqrt((vector * vector).sum(-1))
@@ -268,7 +269,7 @@ class Committee(nn.Module):
             Energies of the molecules.
         """
         b, n = positions.shape[0], positions.shape[1]
-        species = self.slot[atomic_numbers]
+        species = self.slot[atomic_numbers].long()
         vector = positions.unsqueeze(1) - positions.unsqueeze(2)
         far = 2.0 * self.cutoff * torch.eye(n, dtype=positions.dtype, device=positions.device).unsqueeze(-1)
         vector = vector + far
