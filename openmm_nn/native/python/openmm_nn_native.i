@@ -7,6 +7,7 @@
 
 %{
 #include "openmm_nn/NeuralForce.h"
+#include "openmm_nn/RegionForce.h"
 #include "OpenMM.h"
 #include "OpenMMAmoeba.h"
 #include "OpenMMDrude.h"
@@ -257,6 +258,41 @@ public:
             """A force that evaluates a Python callable, see openmm_nn.runner.ModuleRunner for its form."""
             return NeuralForce._fromCallable(_CallableAdapter(callable, cardJson), cardJson)
     %}
+};
+
+%feature("docstring") RegionForce "The classical nonbonded energy of a region's own pairs, times a scale (offset + slope p).
+
+RegionForce(force, particles) takes the parameters of the particles from a NonbondedForce.";
+%feature("docstring") RegionForce::zeroPairs "Make every pair of some particles an exception of zero in a NonbondedForce; returns the number of pairs.";
+
+class RegionForce : public OpenMM::Force {
+public:
+    RegionForce(const OpenMM::NonbondedForce& force, const std::vector<int>& particles);
+    int getNumParticles() const;
+    int getNumExceptions() const;
+    void setExceptionsUsePeriodicBoundaryConditions(bool periodic);
+    bool getExceptionsUsePeriodicBoundaryConditions() const;
+    void setScale(double offset, double slope);
+    void setScaleParameter(const std::string& name, double defaultValue);
+    const std::string& getScaleParameter() const;
+    void setHasScaleDerivative(bool derivative);
+    bool getHasScaleDerivative() const;
+    bool usesPeriodicBoundaryConditions() const;
+    static int zeroPairs(OpenMM::NonbondedForce& force, const std::vector<int>& particles);
+
+    %extend {
+        PyObject* getScale() const {
+            double offset, slope;
+            $self->getScale(offset, slope);
+            return Py_BuildValue("(dd)", offset, slope);
+        }
+        static OpenMMNN::RegionForce& cast(OpenMM::Force& force) {
+            return dynamic_cast<OpenMMNN::RegionForce&>(force);
+        }
+        static bool isinstance(OpenMM::Force& force) {
+            return dynamic_cast<OpenMMNN::RegionForce*>(&force) != NULL;
+        }
+    }
 };
 
 } // namespace OpenMMNN

@@ -1,5 +1,7 @@
 #include "NeuralForceProxy.h"
+#include "RegionForceProxy.h"
 #include "openmm_nn/NeuralForce.h"
+#include "openmm_nn/RegionForce.h"
 
 using namespace OpenMM;
 using namespace OpenMMNN;
@@ -8,6 +10,7 @@ using namespace OpenMMNN;
 static struct ProxyRegistration {
     ProxyRegistration() {
         SerializationProxy::registerProxy(typeid(NeuralForce), new NeuralForceProxy());
+        SerializationProxy::registerProxy(typeid(RegionForce), new RegionForceProxy());
     }
 } registration;
 

@@ -2,6 +2,7 @@
 #define OPENMM_NN_NEURALKERNELS_H_
 
 #include "NeuralForce.h"
+#include "RegionForce.h"
 #include "openmm/KernelImpl.h"
 #include "openmm/Platform.h"
 #include "openmm/internal/ContextImpl.h"
@@ -22,6 +23,18 @@ public:
     virtual std::vector<double> getMemberEnergies(OpenMM::ContextImpl& context) = 0;
     virtual std::vector<double> getForceStd(OpenMM::ContextImpl& context) = 0;
     virtual std::map<std::string, long long> getStatistics() const = 0;
+};
+
+/** The kernel that RegionForce needs on every platform. */
+class CalcRegionForceKernel : public OpenMM::KernelImpl {
+public:
+    static std::string Name() {
+        return "CalcRegionForce";
+    }
+    CalcRegionForceKernel(const std::string& name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {
+    }
+    virtual void initialize(OpenMM::ContextImpl& context, const RegionForce& force) = 0;
+    virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
 };
 
 } // namespace OpenMMNN

@@ -1,4 +1,4 @@
-#include "CommonNeuralKernels.h"
+#include "CommonParticleAccess.h"
 #include "openmm/common/ContextSelector.h"
 #include "openmm/OpenMMException.h"
 #include <cmath>
@@ -41,27 +41,26 @@ KERNEL void scatterForces(GLOBAL const mm_long* RESTRICT forces, GLOBAL mm_long*
 }
 )";
 
-class CommonCalcNeuralForceKernel::ReorderListener : public ComputeContext::ReorderListener {
+class CommonParticleAccess::ReorderListener : public ComputeContext::ReorderListener {
 public:
-    ReorderListener(CommonCalcNeuralForceKernel& owner) : owner(owner) {
+    ReorderListener(CommonParticleAccess& owner) : owner(owner) {
     }
     void execute() override {
         owner.findSlots();
     }
 private:
-    CommonCalcNeuralForceKernel& owner;
+    CommonParticleAccess& owner;
 };
 
-void CommonCalcNeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& force) {
+CommonParticleAccess::CommonParticleAccess(ComputeContext& cc, const vector<int>& particles, const vector<string>& derivatives) : cc(cc), particles(particles) {
     ContextSelector selector(cc);
-    engine.reset(new Engine(force, context.getSystem(), cc.getUseDoublePrecision()));
-    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
-        cc.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
-    const int count = (int) engine->getParticles().size();
+    for (const string& name : derivatives)
+        cc.addEnergyParameterDerivative(name);
+    const int count = (int) particles.size();
     const bool mixedIsDouble = (cc.getUseDoublePrecision() || cc.getUseMixedPrecision());
-    slotArray.initialize<int>(cc, count, "neuralSlots");
-    positionArray.initialize(cc, 3*count, mixedIsDouble ? sizeof(double) : sizeof(float), "neuralPositions");
-    forceArray.initialize<long long>(cc, 3*count, "neuralForces");
+    slotArray.initialize<int>(cc, count, "regionSlots");
+    positionArray.initialize(cc, 3*count, mixedIsDouble ? sizeof(double) : sizeof(float), "regionPositions");
+    forceArray.initialize<long long>(cc, 3*count, "regionForces");
     floatPositions.resize(mixedIsDouble ? 0 : 3*count);
     doublePositions.resize(mixedIsDouble ? 3*count : 0);
     fixedForces.resize(3*count);
@@ -84,19 +83,19 @@ void CommonCalcNeuralForceKernel::initialize(ContextImpl& context, const NeuralF
     cc.addReorderListener(new ReorderListener(*this));
 }
 
-void CommonCalcNeuralForceKernel::findSlots() {
+void CommonParticleAccess::findSlots() {
     ContextSelector selector(cc);
     const vector<int>& order = cc.getAtomIndex();
     vector<int> slotOf(order.size());
     for (int i = 0; i < cc.getNumAtoms(); i++)
         slotOf[order[i]] = i;
     slots.clear();
-    for (int particle : engine->getParticles())
+    for (int particle : particles)
         slots.push_back(slotOf[particle]);
     slotArray.upload(slots);
 }
 
-void CommonCalcNeuralForceKernel::gather(ContextImpl& context, vector<Vec3>& positions) {
+void CommonParticleAccess::gather(ContextImpl& context, vector<Vec3>& positions) {
     ContextSelector selector(cc);
     const int count = (int) slots.size();
     gatherKernel->execute(count);
@@ -119,14 +118,14 @@ void CommonCalcNeuralForceKernel::gather(ContextImpl& context, vector<Vec3>& pos
     }
 }
 
-void CommonCalcNeuralForceKernel::scatter(ContextImpl& context, const vector<Vec3>& forces) {
+void CommonParticleAccess::scatter(ContextImpl& context, const vector<Vec3>& forces) {
     // OpenMM accumulates forces as 64 bit fixed point numbers with 32 bits after the point.
 
     const double scale = 0x100000000, limit = 0x7fffffff;
     for (size_t i = 0; i < forces.size(); i++)
         for (int k = 0; k < 3; k++) {
             if (std::fabs(forces[i][k]) > limit)
-                throw OpenMMException("NeuralForce: a component of the force on particle "+std::to_string(engine->getParticles()[i])+" is "+std::to_string(forces[i][k])+
+                throw OpenMMException("A component of the force on particle "+std::to_string(particles[i])+" is "+std::to_string(forces[i][k])+
                         " kJ/mol/nm, more than this platform can hold. Atoms are too close; minimise the structure, or look at the last good state of the simulation");
             fixedForces[3*i+k] = (long long) std::llround(forces[i][k]*scale);
         }
@@ -135,6 +134,6 @@ void CommonCalcNeuralForceKernel::scatter(ContextImpl& context, const vector<Vec
     scatterKernel->execute((int) slots.size());
 }
 
-void CommonCalcNeuralForceKernel::addDerivative(ContextImpl& context, const string& name, double value) {
+void CommonParticleAccess::addDerivative(ContextImpl& context, const string& name, double value) {
     cc.getEnergyParamDerivWorkspace()[name] += value;
 }

@@ -1,23 +1,19 @@
-#ifndef OPENMM_NN_COMMONNEURALKERNELS_H_
-#define OPENMM_NN_COMMONNEURALKERNELS_H_
+#ifndef OPENMM_NN_COMMONPARTICLEACCESS_H_
+#define OPENMM_NN_COMMONPARTICLEACCESS_H_
 
-#include "EngineKernel.h"
+#include "ParticleAccess.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
 
 namespace OpenMMNN {
 
 /**
- * NeuralForce on the platforms of OpenMM's common compute layer.  Only the engine's particles are copied between the
+ * Access to particles on the platforms of OpenMM's common compute layer.  Only these particles are copied between the
  * device and the host.
  */
-class CommonCalcNeuralForceKernel : public EngineKernel {
+class CommonParticleAccess : public ParticleAccess {
 public:
-    CommonCalcNeuralForceKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::ComputeContext& cc) :
-            EngineKernel(name, platform), cc(cc) {
-    }
-    void initialize(OpenMM::ContextImpl& context, const NeuralForce& force) override;
-protected:
+    CommonParticleAccess(OpenMM::ComputeContext& cc, const std::vector<int>& particles, const std::vector<std::string>& derivatives);
     void gather(OpenMM::ContextImpl& context, std::vector<OpenMM::Vec3>& positions) override;
     void scatter(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& forces) override;
     void addDerivative(OpenMM::ContextImpl& context, const std::string& name, double value) override;
@@ -26,6 +22,7 @@ private:
     /** Find where in the device's arrays the particles are. */
     void findSlots();
     OpenMM::ComputeContext& cc;
+    std::vector<int> particles;
     OpenMM::ComputeArray slotArray, positionArray, forceArray;
     OpenMM::ComputeKernel gatherKernel, scatterKernel;
     std::vector<int> slots;
@@ -36,4 +33,4 @@ private:
 
 } // namespace OpenMMNN
 
-#endif // OPENMM_NN_COMMONNEURALKERNELS_H_
+#endif // OPENMM_NN_COMMONPARTICLEACCESS_H_

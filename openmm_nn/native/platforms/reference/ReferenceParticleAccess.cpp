@@ -1,4 +1,4 @@
-#include "ReferenceNeuralKernels.h"
+#include "ReferenceParticleAccess.h"
 #include "openmm/reference/ReferencePlatform.h"
 
 using namespace OpenMM;
@@ -10,25 +10,19 @@ static ReferencePlatform::PlatformData& dataOf(ContextImpl& context) {
     return *reinterpret_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
 }
 
-void ReferenceCalcNeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& force) {
-    engine.reset(new Engine(force, context.getSystem(), true));
-}
-
-void ReferenceCalcNeuralForceKernel::gather(ContextImpl& context, vector<Vec3>& positions) {
+void ReferenceParticleAccess::gather(ContextImpl& context, vector<Vec3>& positions) {
     const vector<Vec3>& all = *dataOf(context).positions;
-    const vector<int>& particles = engine->getParticles();
     positions.resize(particles.size());
     for (size_t i = 0; i < particles.size(); i++)
         positions[i] = all[particles[i]];
 }
 
-void ReferenceCalcNeuralForceKernel::scatter(ContextImpl& context, const vector<Vec3>& forces) {
+void ReferenceParticleAccess::scatter(ContextImpl& context, const vector<Vec3>& forces) {
     vector<Vec3>& all = *dataOf(context).forces;
-    const vector<int>& particles = engine->getParticles();
     for (size_t i = 0; i < particles.size(); i++)
         all[particles[i]] += forces[i];
 }
 
-void ReferenceCalcNeuralForceKernel::addDerivative(ContextImpl& context, const string& name, double value) {
+void ReferenceParticleAccess::addDerivative(ContextImpl& context, const string& name, double value) {
     (*dataOf(context).energyParameterDerivatives)[name] += value;
 }

@@ -1,0 +1,21 @@
+#include "KernelFactory.h"
+#include "NeuralForceKernel.h"
+#include "RegionForceKernel.h"
+#include "openmm/OpenMMException.h"
+
+using namespace OpenMM;
+using std::string;
+
+KernelImpl* OpenMMNN::KernelFactory::createKernelImpl(string name, const Platform& platform, ContextImpl& context) const {
+    if (name == CalcNeuralForceKernel::Name())
+        return new NeuralForceKernel(name, platform, getAccess(context));
+    if (name == CalcRegionForceKernel::Name())
+        return new RegionForceKernel(name, platform, getAccess(context));
+    throw OpenMMException("Tried to create kernel with illegal kernel name '"+name+"'");
+}
+
+void OpenMMNN::KernelFactory::registerWith(Platform& platform, const std::function<KernelFactory*()>& make) {
+    // A platform deletes every factory that it was given, so each name has its own.
+    platform.registerKernelFactory(CalcNeuralForceKernel::Name(), make());
+    platform.registerKernelFactory(CalcRegionForceKernel::Name(), make());
+}

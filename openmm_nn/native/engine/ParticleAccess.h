@@ -1,0 +1,39 @@
+#ifndef OPENMM_NN_PARTICLEACCESS_H_
+#define OPENMM_NN_PARTICLEACCESS_H_
+
+#include "openmm_nn/windowsExportNN.h"
+#include "openmm/internal/ContextImpl.h"
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace OpenMMNN {
+
+/**
+ * How a platform hands over the positions of a few particles and takes forces on them.  This is all that a platform
+ * has to implement for the forces of this plugin.
+ */
+class OPENMM_EXPORT_NN_ENGINE ParticleAccess {
+public:
+    virtual ~ParticleAccess() {
+    }
+    /** Get the unwrapped positions of the particles. */
+    virtual void gather(OpenMM::ContextImpl& context, std::vector<OpenMM::Vec3>& positions) = 0;
+    /** Add to the forces on the particles. */
+    virtual void scatter(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& forces) = 0;
+    /** Add to dE/dp of a parameter. */
+    virtual void addDerivative(OpenMM::ContextImpl& context, const std::string& name, double value) = 0;
+};
+
+/** What a platform's kernel factory gives to the kernels. */
+struct PlatformAccess {
+    /** Whether the platform computes in double precision. */
+    bool doublePrecision;
+    /** Make the access to some particles, and announce the derivatives that will be added. */
+    std::function<std::unique_ptr<ParticleAccess>(const std::vector<int>& particles, const std::vector<std::string>& derivatives)> open;
+};
+
+} // namespace OpenMMNN
+
+#endif // OPENMM_NN_PARTICLEACCESS_H_

@@ -1,0 +1,32 @@
+#include "RegionForceKernel.h"
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::string;
+using std::vector;
+
+void RegionForceKernel::initialize(ContextImpl& context, const RegionForce& force) {
+    scaleParameter = force.getScaleParameter();
+    force.getScale(scaleOffset, scaleSlope);
+    scaleDerivative = (force.getHasScaleDerivative() && !scaleParameter.empty());
+    region.reset(new RegionEnergy(force));
+    access = platformAccess.open(region->getParticles(), scaleDerivative ? vector<string>{scaleParameter} : vector<string>());
+}
+
+double RegionForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
+    double scale = scaleOffset+(scaleParameter.empty() ? 0.0 : scaleSlope*context.getParameter(scaleParameter));
+    if (scale == 0.0 && !scaleDerivative)
+        return 0.0;
+    access->gather(context, positions);
+    Box box;
+    context.getPeriodicBoxVectors(box.a, box.b, box.c);
+    double energy = region->compute(positions, box, forces);
+    if (includeForces) {
+        for (Vec3& force : forces)
+            force *= scale;
+        access->scatter(context, forces);
+    }
+    if (scaleDerivative)
+        access->addDerivative(context, scaleParameter, scaleSlope*energy);
+    return includeEnergy ? scale*energy : 0.0;
+}

@@ -1,0 +1,117 @@
+#include "openmm_nn/RegionForce.h"
+#include "openmm_nn/internal/RegionForceImpl.h"
+#include "openmm/OpenMMException.h"
+#include "openmm/internal/AssertionUtilities.h"
+#include <cmath>
+#include <set>
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::set;
+using std::to_string;
+using std::vector;
+
+RegionForce::RegionForce() {
+    setName("RegionForce");
+}
+
+RegionForce::RegionForce(const NonbondedForce& force, const vector<int>& region) {
+    setName("RegionForce");
+    set<int> inside(region.begin(), region.end());
+    for (int particle : region) {
+        if (particle < 0 || particle >= force.getNumParticles())
+            throw OpenMMException("RegionForce: particle "+to_string(particle)+" is not among the "+to_string(force.getNumParticles())+" particles of the NonbondedForce");
+        double charge, sigma, epsilon;
+        force.getParticleParameters(particle, charge, sigma, epsilon);
+        addParticle(particle, charge, sigma, epsilon);
+    }
+    set<int> innerExceptions;
+    for (int i = 0; i < force.getNumExceptions(); i++) {
+        int particle1, particle2;
+        double chargeProd, sigma, epsilon;
+        force.getExceptionParameters(i, particle1, particle2, chargeProd, sigma, epsilon);
+        if (inside.count(particle1) && inside.count(particle2)) {
+            addException(particle1, particle2, chargeProd, sigma, epsilon);
+            innerExceptions.insert(i);
+        }
+    }
+    std::string parameter;
+    int index;
+    double a, b, c;
+    for (int i = 0; i < force.getNumParticleParameterOffsets(); i++) {
+        force.getParticleParameterOffset(i, parameter, index, a, b, c);
+        if (inside.count(index))
+            throw OpenMMException("RegionForce: particle "+to_string(index)+" of the region has an offset by the parameter '"+parameter+
+                    "'; nonbonded parameters in the region must be constant. Remove the offset, or leave the particle out");
+    }
+    for (int i = 0; i < force.getNumExceptionParameterOffsets(); i++) {
+        force.getExceptionParameterOffset(i, parameter, index, a, b, c);
+        if (innerExceptions.count(index))
+            throw OpenMMException("RegionForce: exception "+to_string(index)+" inside the region has an offset by the parameter '"+parameter+
+                    "'; nonbonded parameters in the region must be constant. Remove the offset");
+    }
+    method = force.getNonbondedMethod();
+    cutoff = force.getCutoffDistance();
+    dielectric = force.getReactionFieldDielectric();
+    bool hasCutoff = (method != NonbondedForce::NoCutoff);
+    // OpenMM ignores the switch with LJPME.
+    switchingDistance = (hasCutoff && method != NonbondedForce::LJPME && force.getUseSwitchingFunction() ? force.getSwitchingDistance() : 0.0);
+    exceptionsPeriodic = force.getExceptionsUsePeriodicBoundaryConditions();
+    int nx, ny, nz;
+    if (method == NonbondedForce::PME || method == NonbondedForce::LJPME)
+        force.getPMEParameters(alpha, nx, ny, nz);
+    if (method == NonbondedForce::LJPME)
+        force.getLJPMEParameters(dispersionAlpha, nx, ny, nz);
+    const double automatic = std::sqrt(-std::log(2.0*force.getEwaldErrorTolerance()))/cutoff;
+    if (alpha == 0.0)
+        alpha = automatic;
+    if (dispersionAlpha == 0.0)
+        dispersionAlpha = automatic;
+}
+
+int RegionForce::addParticle(int particle, double charge, double sigma, double epsilon) {
+    particles.push_back({particle, charge, sigma, epsilon});
+    return (int) particles.size()-1;
+}
+
+void RegionForce::getParticleParameters(int index, int& particle, double& charge, double& sigma, double& epsilon) const {
+    ASSERT_VALID_INDEX(index, particles);
+    const Particle& p = particles[index];
+    particle = p.index;
+    charge = p.charge;
+    sigma = p.sigma;
+    epsilon = p.epsilon;
+}
+
+int RegionForce::addException(int particle1, int particle2, double chargeProd, double sigma, double epsilon) {
+    exceptions.push_back({particle1, particle2, chargeProd, sigma, epsilon});
+    return (int) exceptions.size()-1;
+}
+
+void RegionForce::getExceptionParameters(int index, int& particle1, int& particle2, double& chargeProd, double& sigma, double& epsilon) const {
+    ASSERT_VALID_INDEX(index, exceptions);
+    const Exception& e = exceptions[index];
+    particle1 = e.particle1;
+    particle2 = e.particle2;
+    chargeProd = e.chargeProd;
+    sigma = e.sigma;
+    epsilon = e.epsilon;
+}
+
+bool RegionForce::usesPeriodicBoundaryConditions() const {
+    return method != NonbondedForce::NoCutoff && method != NonbondedForce::CutoffNonPeriodic;
+}
+
+int RegionForce::zeroPairs(NonbondedForce& force, const vector<int>& region) {
+    int count = 0;
+    for (size_t i = 0; i < region.size(); i++)
+        for (size_t j = 0; j < i; j++) {
+            force.addException(region[j], region[i], 0.0, 1.0, 0.0, true);
+            count++;
+        }
+    return count;
+}
+
+ForceImpl* RegionForce::createImpl() const {
+    return new RegionForceImpl(*this);
+}
