@@ -375,7 +375,7 @@ class Evaluator:
         text = message(
             "region",
             f"molecules {spread:.4g} nm apart",
-            f"at most half the smallest height of the box, {height:.4g} nm: farther apart the nearest image is ambiguous",
+            f"at most half the smallest height of the box, {height:.4g} nm: beyond, the image to use is ambiguous",
             "use a larger box, a region whose molecules stay together, or a periodic potential",
         )
         if self._first:

@@ -112,10 +112,7 @@ class _Computation:
 
     def __call__(self, state: Any) -> tuple[float, NDArray[np.float64]]:
         if self.beyond:
-            raise ParticleError(
-                message("atoms", f"particle {self.beyond}", "particles that the System had when the force was added",
-                        "correct the index, or add the force after all particles")
-            )  # fmt: skip
+            self.refuse_particles()
         positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
         box = as_box(state.getPeriodicBoxVectors(asNumpy=True)._value) if self.flagged else None
         result = self.evaluate(positions, box, state.getParameters())
@@ -124,6 +121,12 @@ class _Computation:
             raise ModelError(message("forces", "none", "one for every atom", "report this as an error of openmm_nn"))
         self.bytes += positions.nbytes + forces.nbytes
         return result.energy, forces
+
+    def refuse_particles(self) -> NoReturn:
+        raise ParticleError(
+            message("atoms", f"particle {self.beyond}", "particles that the System had when the force was added",
+                    "correct the index, or add the force after all particles")
+        )  # fmt: skip
 
     def evaluate(
         self, positions: NDArray[np.float64], box: NDArray[np.float64] | None, parameters: Any, *, members: bool = False
@@ -250,6 +253,9 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
             # them, and the first evaluation says what is wrong.
             self._computation.beyond = f"{beyond[0]}, in a System of {count} particles"
             self.setParticles([])
+            for link in engine.links:
+                if link[1] == beyond[0]:
+                    self._computation.refuse_particles()
             return
         if system.usesPeriodicBoundaryConditions():
             self.setUsesPeriodicBoundaryConditions(True)

@@ -299,7 +299,8 @@ class ModuleRunner:
                         "one that torch can differentiate by its inputs, or forces among the outputs",
                         "remove detach() and no_grad() from the model, or return forces and list them in the card")
             )  # fmt: skip
-        gradients = torch.autograd.grad([energy], variables, [weights], retain_graph=keep, allow_unused=True)
+        # Those by what the energy does not depend on are None, whatever torch's annotation says.
+        gradients: Any = torch.autograd.grad([energy], variables, [weights], retain_graph=keep, allow_unused=True)
         return [torch.zeros_like(v) if g is None else g for g, v in zip(gradients, variables, strict=True)]
 
     def _tensor(self, name: str, value: Any) -> torch.Tensor:
