@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import pathlib
 
+import mdtraj
 import numpy as np
 import openmm as mm
 import pytest
@@ -25,6 +26,11 @@ class Case:
 def nanometres(positions: unit.Quantity) -> np.ndarray:
     """Positions (N, 3) in nm."""
     return np.array(positions.value_in_unit(unit.nanometer), dtype=float)
+
+
+def select(case: Case, selection: str) -> list[int]:
+    """Atoms of an MDTraj selection."""
+    return [int(index) for index in mdtraj.Topology.from_openmm(case.topology).select(selection)]
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import numpy as np
 import openmm as mm
 import pytest
 
-from hybrid.cases import BACKBONE, SIDE_CHAIN, Case, lysozyme, peptide_in_water, villin
+from hybrid.cases import BACKBONE, SIDE_CHAIN, Case, lysozyme, peptide_in_water, select, villin
 from hybrid.region_energy import (
     RegionModel,
     TermRule,
@@ -21,12 +21,6 @@ ENERGY = 1e-4  # kJ/mol
 FORCE = 1e-4  # relative
 
 METHODS = ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME")
-
-
-def select(case: Case, selection: str) -> list[int]:
-    import mdtraj
-
-    return [int(i) for i in mdtraj.Topology.from_openmm(case.topology).select(selection)]
 
 
 def compare(classical: mm.System, hybrid: mm.System, positions: np.ndarray) -> None:

@@ -1,0 +1,181 @@
+"""OpenMM-ML 1.8: the same remainder where it is right, and the places where it is not and this package is."""
+
+import dataclasses
+
+import numpy as np
+import openmm as mm
+import openmmml
+import pytest
+from openmm import app, unit
+from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
+
+from hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, select, villin
+from hybrid.region_energy import energy_and_forces, reference_context, zero_potential
+from openmm_nn import HybridSystem, create_hybrid_system
+from openmm_nn.errors import ParameterError, UnsupportedError
+
+SPRING = 250.0  # kJ/mol/nm^2
+
+
+@dataclasses.dataclass
+class SpringEnergy:
+    """What a PythonForce calls."""
+
+    atoms: list[int]
+    strength: float
+
+    def __call__(self, state: mm.State) -> tuple[float, np.ndarray]:
+        x = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        forces = np.zeros_like(x)
+        along = x[self.atoms] - x[self.atoms[0]]
+        forces[self.atoms] = -2 * self.strength * along
+        forces[self.atoms[0]] = 2 * self.strength * along.sum(axis=0)
+        return float(self.strength * (along**2).sum()), forces
+
+
+class Springs(MLPotentialImpl):
+    """Every atom is tied to the first one of the region; a PythonForce, as OpenMM-ML's own potentials are."""
+
+    def __init__(self, strength: float, long_range: bool | None) -> None:
+        self.strength = strength
+        self.long_range = long_range
+
+    def addForces(self, topology, system, atoms, forceGroup, **options) -> None:
+        self.options = options
+        force = mm.PythonForce(
+            SpringEnergy(list(range(system.getNumParticles()) if atoms is None else atoms), self.strength)
+        )
+        force.setForceGroup(forceGroup)
+        system.addForce(force)
+
+    def getMLLongRange(self) -> bool | None:
+        return self.long_range
+
+
+class SpringsFactory(MLPotentialImplFactory):
+    def createImpl(self, name: str, strength: float = SPRING, longRange: bool | None = False) -> Springs:
+        return Springs(strength, longRange)
+
+
+openmmml.MLPotential.registerImplFactory("springs of the tests", SpringsFactory())
+
+
+def springs(**options: object) -> openmmml.MLPotential:
+    return openmmml.MLPotential("springs of the tests", **options)
+
+
+def remainder(system: mm.System, positions: np.ndarray) -> tuple[float, np.ndarray]:
+    """Energy and forces, with the virtual sites that OpenMM-ML adds behind the particles placed."""
+    context = reference_context(system)
+    extra = system.getNumParticles() - len(positions)
+    context.setPositions(np.concatenate([positions, np.zeros((extra, 3))]))
+    context.computeVirtualSites()
+    energy, forces = energy_and_forces(context)
+    return energy, forces[: len(positions)]
+
+
+def compare(case: Case, atoms: list[int], ours: mm.System, theirs: mm.System) -> None:
+    """Energies to 1e-3 kJ/mol, forces to 1e-4 relative."""
+    energy, forces = remainder(ours, case.positions)
+    expected, expected_forces = remainder(theirs, case.positions)
+    assert energy == pytest.approx(expected, abs=1e-3)
+    np.testing.assert_allclose(forces, expected_forces, rtol=1e-4, atol=1e-4 * np.abs(expected_forces).max())
+
+
+@pytest.mark.parametrize(
+    "selection", ["resid 70 81 119", SIDE_CHAIN, BACKBONE], ids=["waters", "side chain", "two cuts"]
+)
+@pytest.mark.parametrize("method", ["NoCutoff", "PME"])
+@pytest.mark.filterwarnings("ignore:charge")
+def test_capped_is_the_rule_of_openmm_ml(method: str, selection: str) -> None:
+    case = villin(method=method, rigidWater=False)
+    atoms = select(case, selection)
+    ours = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, bonded_rule="capped")
+    theirs = springs(strength=0.0).createMixedSystem(case.topology, case.system, atoms)
+    compare(case, atoms, ours.system, theirs)
+
+
+def test_peptide_in_water_with_the_same_potential() -> None:
+    case = peptide_in_water()
+    ours = create_hybrid_system(case.topology, case.system, springs(), range(22))
+    theirs = springs().createMixedSystem(case.topology, case.system, range(22))
+    compare(case, list(range(22)), ours.system, theirs)
+
+
+def water_pair(**options: object) -> tuple[Case, HybridSystem]:
+    case = peptide_in_water(waters=30)
+    return case, create_hybrid_system(case.topology, case.system, springs(), range(22), **options)
+
+
+def molecule_sizes(system: mm.System) -> list[int]:
+    return sorted(map(len, reference_context(system).getMolecules()))
+
+
+def test_the_region_stays_a_molecule() -> None:
+    """OpenMM-ML's falls apart for barostats and imaging."""
+    case, ours = water_pair()
+    theirs = springs().createMixedSystem(case.topology, case.system, range(22))
+    assert molecule_sizes(theirs).count(1) == 22
+    assert molecule_sizes(ours.system) == molecule_sizes(case.system)
+    assert max(molecule_sizes(ours.system)) == 22
+
+
+def test_compound_bonds_are_judged_by_all_their_atoms() -> None:
+    """OpenMM-ML deletes a term on (0, 1, 24, 25) whose first two atoms are in the region."""
+    case = peptide_in_water(waters=30)
+    system = mm.XmlSerializer.clone(case.system)
+    force = mm.CustomCompoundBondForce(4, "distance(p1,p3)+distance(p2,p4)")
+    force.addBond([0, 1, 24, 25], [])
+    index = system.addForce(force)
+    theirs = springs().createMixedSystem(case.topology, system, range(22))
+    assert theirs.getForce(index).getNumBonds() == 0
+    ours = create_hybrid_system(case.topology, system, springs(), range(22))
+    assert ours.system.getForce(index).getNumBonds() == 1
+
+
+def test_a_generator_removes_constraints() -> None:
+    """OpenMM-ML reads it twice, and leaves them."""
+    case = peptide_in_water(waters=30, constraints=app.HBonds)
+    before = case.system.getNumConstraints()
+    theirs = springs().createMixedSystem(case.topology, case.system, (i for i in range(22)))
+    assert theirs.getNumConstraints() == before
+    with pytest.warns(UserWarning, match="12 constraints in the region were removed"):
+        ours = create_hybrid_system(case.topology, case.system, springs(), (i for i in range(22)))
+    assert ours.system.getNumConstraints() == before - 12
+
+
+def test_two_ewald_forces() -> None:
+    """OpenMM-ML does not notice the second."""
+    case = peptide_in_water(waters=30)
+    system = mm.XmlSerializer.clone(case.system)
+    system.addForce(mm.XmlSerializer.clone(next(f for f in system.getForces() if isinstance(f, mm.NonbondedForce))))
+    springs().createMixedSystem(case.topology, system, range(22))
+    with pytest.raises(UnsupportedError, match="2 NonbondedForces use Ewald"):
+        create_hybrid_system(case.topology, system, springs(), range(22))
+
+
+def test_charge_and_group_reach_an_mlpotential() -> None:
+    potential = springs()
+    case = peptide_in_water(waters=30)
+    hybrid = create_hybrid_system(
+        case.topology, case.system, potential, range(22), charge=0, multiplicity=3, force_group=5
+    )
+    assert potential._impl.options == {"charge": 0, "multiplicity": 3}
+    context = reference_context(hybrid.system, case.positions)
+    x = case.positions[:22]
+    assert energy_and_forces(context, groups=1 << 5)[0] == pytest.approx(SPRING * ((x - x[0]) ** 2).sum(), rel=1e-9)
+
+
+def test_what_an_mlpotential_cannot_do() -> None:
+    case = villin(rigidWater=False)
+    with pytest.raises(UnsupportedError, match=r"potential: got an MLPotential with 1 cut bonds.*expand='molecule'"):
+        create_hybrid_system(case.topology, case.system, springs(), SIDE_CHAIN, charge=0)
+    water = "resid 70"
+    with pytest.raises(ParameterError, match=r"properties: got \{'device': 'cpu'\} with an MLPotential"):
+        create_hybrid_system(case.topology, case.system, springs(), water, properties={"device": "cpu"})
+    with pytest.raises(ParameterError, match=r"long_range: got None, and the MLPotential does not say"):
+        create_hybrid_system(case.topology, case.system, springs(longRange=None), water)
+    with pytest.raises(
+        UnsupportedError, match=r"long_range: the potential contains the region's interaction with its per"
+    ):
+        create_hybrid_system(case.topology, case.system, springs(longRange=True), water)
