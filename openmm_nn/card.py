@@ -175,7 +175,7 @@ class ModelCard:
         if not self.name:
             _fail("name", self.name, "a name that is not empty", "give the potential a name")
         for name, choices in allowed.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in tuple(choices):
                 _fail(name, getattr(self, name), _choices(choices), "choose one of these")
         cutoff: Any = self.cutoff
         if cutoff is not None:
@@ -439,21 +439,7 @@ _REQUIRED = (
     "committee_size",
     "card_version",
 )
-_TEXTS = (
-    "name",
-    "version",
-    "description",
-    "format",
-    "length_unit",
-    "energy_unit",
-    "dtype",
-    "periodic",
-    "frame",
-    "level_of_theory",
-    "trained_on",
-    "license",
-    "created_with",
-)
+_TEXTS = ("name", "version", "description", "level_of_theory", "trained_on", "license", "created_with")
 _SYMBOLS: Mapping[str, Any] = types.MappingProxyType(
     {entry.symbol: entry for entry in app_element.Element._elements_by_atomic_number.values()}
 )

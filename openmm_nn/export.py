@@ -145,7 +145,7 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
         with quiet_torchscript():
             try:
                 return torch.jit.script(module)
-            except (RuntimeError, OSError, TypeError, NotImplementedError) as error:
+            except _compile_errors() as error:
                 if example is None:
                     reason = str(error).strip().splitlines()[0]
                     raise ModelError(
@@ -157,6 +157,13 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
             return trace(module, _example_tensors(card, example))
     finally:
         module.train(training)
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    """Return what torch.jit.script raises for a module that it cannot compile."""
+    from torch.jit.frontend import FrontendError
+
+    return (RuntimeError, OSError, TypeError, FrontendError)
 
 
 def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple[Any, ...]:
