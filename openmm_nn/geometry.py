@@ -131,7 +131,7 @@ def nearest_image(delta: Array, box: Array) -> Array:
     >>> from openmm_nn.geometry import nearest_image
     >>> box = np.array([[2.0, 0.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 2.0]])
     >>> nearest_image(np.array([0.9, 0.9, 0.0]), box).round(6).tolist()
-    [0.9, 0.9, 0.0]
+    [-0.1, -1.1, 0.0]
     """
     images = minimum_image(delta, box) + _NEIGHBOURS @ box
     # Of equally near images the reduced one (the middle of the list) is kept, as the native engine does.

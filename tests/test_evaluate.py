@@ -107,9 +107,9 @@ def test_small_crystal_counts_several_images(models: ModelSet) -> None:
 
 
 def test_box_that_the_card_does_not_allow(models: ModelSet) -> None:
-    with pytest.raises(ParameterError, match="box.*never"):
+    with pytest.raises(ParameterError, match=r"box.*never"):
         models.pair("plain").evaluate(POSITIONS, NUMBERS, box=np.eye(3))
-    with pytest.raises(ParameterError, match="box.*always"):
+    with pytest.raises(ParameterError, match=r"box.*always"):
         models.torchforce("box").evaluate(POSITIONS)
 
 
@@ -134,7 +134,7 @@ def test_not_finite_names_the_atoms() -> None:
     potential = load_potential(lambda positions: torch.sqrt(positions[:, 0]).sum())
     positions = np.abs(POSITIONS)
     positions[2, 1] = np.inf
-    with pytest.raises(EvaluationError, match="positions.*atom 2"):
+    with pytest.raises(EvaluationError, match=r"positions.*atom 2"):
         potential.evaluate(positions)
     positions[2, 1] = 0.0
     positions[4, 0] = -1.0

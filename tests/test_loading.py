@@ -98,7 +98,7 @@ def test_export_formats(models: ModelSet, tmp_path: pathlib.Path) -> None:
         )
     with pytest.raises(UnsupportedError, match="not yet in this version"):
         export_potential(module, tmp_path / "c.pt2", ModelCard.torchforce(), format="aotinductor")
-    with pytest.raises(ParameterError, match="onnx.*torchscript"):
+    with pytest.raises(ParameterError, match=r"onnx.*torchscript"):
         export_potential(module, tmp_path / "d.onnx", ModelCard.torchforce(), format="onnx")
     with pytest.raises(ParameterError, match="directory"):
         export_potential(module, tmp_path / "no" / "e.pt", ModelCard.torchforce())
