@@ -1,13 +1,18 @@
 """Energies and forces of models that are known exactly, on every platform and engine."""
 
+import pathlib
+
+import dataclasses
+
 import numpy as np
 import openmm as mm
 import pytest
+import torch
 
 import oracle
 from models import TORCHFORCE_K, ModelSet
-from models.analytic import HarmonicWithForces
-from models.generate import script
+from models.analytic import HarmonicWithForces, StopGradient
+from models.generate import save, script
 from openmm_nn import ModelCard, load_potential
 from platforms import REFERENCE, PlatformCase, energy_of, forces_of
 from systems import bare_system, make_periodic, random_cluster
@@ -55,6 +60,20 @@ def test_returned_forces_are_used_and_not_the_gradient(engine: str, points: np.n
     system.addForce(potential.create_force())
     forces = forces_of(REFERENCE.context(system, points))
     REFERENCE.check_forces(forces, -2.0 * 1.7 * TORCHFORCE_K * points)
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_stop_gradient(engine: str, points: np.ndarray, scripted: bool) -> None:
+    """What a model takes out of its gradient stays out, frozen or not."""
+    module = StopGradient().eval()
+    card = ModelCard.torchforce()
+    if not scripted:
+        card = dataclasses.replace(card, format="callable")
+    system = bare_system(len(points))
+    system.addForce(load_potential(script(module) if scripted else module.forward, card=card).create_force())
+    context = REFERENCE.context(system, points)
+    REFERENCE.check_energy(energy_of(context), TORCHFORCE_K * float(np.sum(points**2)))
+    REFERENCE.check_forces(forces_of(context), -TORCHFORCE_K * points)
 
 
 def test_global_parameter(models: ModelSet, platform: PlatformCase, engine: str, points: np.ndarray) -> None:
@@ -186,3 +205,19 @@ def test_wrapped_positions_of_a_moving_periodic_system(models: ModelSet, platfor
     expected = np.zeros((count, 3))
     expected[:10] = -2.0 * TORCHFORCE_K * x[:10]
     platform.check_forces(np.asarray(state.getForces(asNumpy=True)._value), expected)
+
+
+class StopsGradients(torch.nn.Module):
+    """E = sum x·stop(x): its force is -x, and -2x if the stop is lost."""
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return (positions.detach() * positions).sum()
+
+
+def test_a_detached_tensor_stays_detached(tmp_path: pathlib.Path, platform: PlatformCase, engine: str) -> None:
+    """Freezing a TorchScript module drops detach(), so such a module must not be frozen."""
+    potential = load_potential(save(StopsGradients(), tmp_path / "stop.pt"))
+    positions = np.random.default_rng(3).normal(size=(4, 3))
+    system = bare_system(4)
+    system.addForce(potential.create_force())
+    platform.check_forces(forces_of(platform.context(system, positions)), -positions)

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/frontend/error_report.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/jit_exception.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/script.h>
@@ -60,6 +61,14 @@ static string firstLines(const c10::Error& e) {
     return e.what_without_backtrace();
 }
 
+/** Whether a module detaches tensors.  Freezing drops that, and would silently change the forces. */
+static bool stopsGradients(const torch::jit::Module& module) {
+    auto graph = module.get_method("forward").graph()->copy();
+    torch::jit::Inline(*graph);
+    string text = graph->toString(false);
+    return text.find("aten::detach") != string::npos || text.find("prim::data") != string::npos;
+}
+
 static string getProperty(const map<string, string>& properties, const string& name, const string& fallback) {
     auto found = properties.find(name);
     return found == properties.end() ? fallback : found->second;
@@ -95,7 +104,8 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
         module.to(dtype);
         for (auto parameter : module.parameters())
             parameter.set_requires_grad(false);
-        module = torch::jit::freeze(module);
+        if (!stopsGradients(module))
+            module = torch::jit::freeze(module);
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+firstLines(e));
