@@ -61,6 +61,18 @@ static string firstLines(const c10::Error& e) {
     return e.what_without_backtrace();
 }
 
+/** Convert the numbers of a module to a dtype.  Module::to() would convert its integers and truth values as well. */
+static void convert(torch::jit::Module& module, torch::ScalarType dtype) {
+    for (torch::Tensor parameter : module.parameters()) {
+        parameter.set_requires_grad(false);
+        if (parameter.is_floating_point())
+            parameter.set_data(parameter.to(dtype));
+    }
+    for (torch::Tensor buffer : module.buffers())
+        if (buffer.is_floating_point())
+            buffer.set_data(buffer.to(dtype));
+}
+
 /** Whether a module detaches tensors.  Freezing drops that, and would silently change the forces. */
 static bool stopsGradients(const torch::jit::Module& module) {
     auto graph = module.get_method("forward").graph()->copy();
@@ -101,9 +113,7 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
         std::istringstream stream(model);
         module = torch::jit::load(stream, device);
         module.eval();
-        module.to(dtype);
-        for (auto parameter : module.parameters())
-            parameter.set_requires_grad(false);
+        convert(module, dtype);
         if (!stopsGradients(module))
             module = torch::jit::freeze(module);
     }
@@ -128,13 +138,13 @@ void TorchScriptRunner::Implementation::checkFloating(const torch::Tensor& tenso
     if (!tensor.is_floating_point())
         throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be a floating point number. Return it with the dtype of the positions");
     if (tensor.device() != device)
-        throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be on "+device.str()+", where the positions are");
+        throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be on "+device.str()+", where the positions are. Make it there");
 }
 
 torch::Tensor TorchScriptRunner::Implementation::checkedEnergy(const c10::IValue& value, int numAtoms) const {
     const string& name = signature.outputs[0];
     if (!value.isTensor())
-        throw OpenMMException("NeuralForce: the model's output '"+name+"' is a "+value.tagKind()+"; it must be a tensor");
+        throw OpenMMException("NeuralForce: the model's output '"+name+"' is a "+value.tagKind()+"; it must be a tensor. Correct the model, or its card");
     torch::Tensor energy = value.toTensor();
     checkFloating(energy, name);
     int64_t members = signature.committeeSize;
@@ -161,11 +171,11 @@ torch::Tensor TorchScriptRunner::Implementation::checkedEnergy(const c10::IValue
 
 torch::Tensor TorchScriptRunner::Implementation::checkedForces(const c10::IValue& value, int numAtoms) const {
     if (!value.isTensor())
-        throw OpenMMException("NeuralForce: the model's output 'forces' is a "+value.tagKind()+"; it must be a tensor");
+        throw OpenMMException("NeuralForce: the model's output 'forces' is a "+value.tagKind()+"; it must be a tensor. Correct the model, or its card");
     torch::Tensor forces = value.toTensor();
     checkFloating(forces, "forces");
     if (forces.dim() != 2 || forces.size(0) != numAtoms || forces.size(1) != 3)
-        throw OpenMMException("NeuralForce: the model's output 'forces' is "+describe(forces)+"; it must be of shape ("+to_string(numAtoms)+", 3)");
+        throw OpenMMException("NeuralForce: the model's output 'forces' is "+describe(forces)+"; it must be of shape ("+to_string(numAtoms)+", 3). Return one force vector for every atom");
     return forces;
 }
 

@@ -17,13 +17,21 @@ const vector<string>& NeuralForce::getPropertyNames() {
     return names;
 }
 
+/** A card on one line, as it can be an attribute in XML.  In JSON, white space outside of strings means nothing. */
+static string onOneLine(string json) {
+    for (char& c : json)
+        if (c == '\n' || c == '\r' || c == '\t')
+            c = ' ';
+    return json;
+}
+
 NeuralForce::NeuralForce(const string& model, const string& card) {
     setName("NeuralForce");
     setModel(model, card);
 }
 
 NeuralForce::NeuralForce(std::shared_ptr<ModelRunner> runner, const string& card) :
-        model(std::make_shared<const string>()), card(card), runner(runner) {
+        model(std::make_shared<const string>()), card(onOneLine(card)), runner(runner) {
     setName("NeuralForce");
     if (!runner)
         throw OpenMMException("NeuralForce: the callable is null");
@@ -35,7 +43,7 @@ void NeuralForce::setModel(const string& model, const string& card) {
     SharedModel shared = shareModel(model);
     this->model = shared.bytes;
     this->hash = shared.hash;
-    this->card = card;
+    this->card = onOneLine(card);
     this->runner.reset();
 }
 
@@ -106,11 +114,18 @@ void NeuralForce::setGlobalParameterDefaultValue(int index, double defaultValue)
 }
 
 void NeuralForce::addEnergyParameterDerivative(const string& name) {
-    bool known = (name == scaleParameter && !name.empty());
+    vector<string> known;
     for (auto& parameter : globalParameters)
-        known |= (parameter.first == name);
-    if (!known)
-        throw OpenMMException("addEnergyParameterDerivative: '"+name+"' is no parameter of this force; add it first");
+        known.push_back(parameter.first);
+    if (!scaleParameter.empty())
+        known.push_back(scaleParameter);
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+        string list;
+        for (const string& parameter : known)
+            list += (list.empty() ? "'" : ", '")+parameter+"'";
+        throw OpenMMException("addEnergyParameterDerivative: '"+name+"' is no parameter of this force. "+
+                (known.empty() ? "There are none" : "There are only "+list)+"; correct the name, or add the parameter first");
+    }
     if (std::find(derivatives.begin(), derivatives.end(), name) == derivatives.end())
         derivatives.push_back(name);
 }

@@ -102,8 +102,8 @@ static NeuralForce* readModel(const SerializationNode& parent) {
     string expected = node.getStringProperty("sha256");
     string found = shareModel(bytes).hash;
     if (found != expected)
-        throw OpenMMException("NeuralForce: the model inside the XML was changed after it was written: its SHA-256 is "+found+
-                " and should be "+expected+". Take an undamaged copy of the file, or make the System again");
+        throw OpenMMException("NeuralForce: the model inside the XML, of the force named '"+parent.getStringProperty("name")+
+                "', was changed after it was written: its SHA-256 is "+found+" and should be "+expected+". Take an undamaged copy of the file, or make the System again");
     return new NeuralForce(bytes, card);
 }
 

@@ -15,6 +15,9 @@ public:
     const NeuralForce& getOwner() const override {
         return owner;
     }
+    void updateContextState(OpenMM::ContextImpl& context, bool& forcesInvalid) override {
+        // The state is left alone.  The base class would report that forces are invalid, and have them computed again.
+    }
     double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, int groups) override;
     std::map<std::string, double> getDefaultParameters() override;
     std::vector<std::string> getKernelNames() override;
