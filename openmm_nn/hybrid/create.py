@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,18 +12,21 @@ import numpy as np
 import openmm
 from openmm import app
 
-from .. import errors
+from .. import errors, native
+from .. import force as force_module
 from ..force import Link
 from ..potential import Potential
-from .bonded import BONDED_RULES
+from .bonded import BONDED_RULES, RegionAtoms
 from .boundary import CutBond, is_polar, make_cuts
 from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
+from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, native_module, pair_forces
 from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
 from .nonbonded import check_forces, resolve_ignored, uses_ewald
 from .region import BondGraph, Region, expand_atoms, make_region, select_atoms
 from .report import BoundaryReport, charge_rows
 
 _EMBEDDINGS = ("mechanical",)
+_LARGEST_EXCEPTED = 500  # atoms: 125,000 exceptions
 _NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
 _CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
 
@@ -82,6 +85,7 @@ def create_hybrid_system(
     periodic: bool = False,
     force_group: int = 0,
     properties: Mapping[str, str] | None = None,
+    subtract_region: bool | None = None,
 ) -> HybridSystem:
     """Describe a region of a classical System by a potential.
 
@@ -112,7 +116,8 @@ def create_hybrid_system(
     charge_scheme : {"none", "z1", "rc", "rcd", "cs"}
         How the region sees the charges of the environment at cut bonds, see `openmm_nn.hybrid.charges`.
     interpolate : bool
-        Interpolate between the classical System and the hybrid by a Context parameter.
+        Interpolate by the Context parameter ``lambda_interpolate`` between the classical System at 0 and the hybrid at
+        1, its default; the derivative of the energy by it is exact. Needs the native extension.
     remove_constraints : bool
         Remove constraints between two atoms of the region.
     long_range : bool, optional
@@ -130,6 +135,11 @@ def create_hybrid_system(
         Of the potential's force.
     properties : mapping of str to str, optional
         ``device``, ``precision``, ``threads``, ``cuda_graphs`` of the potential's force.
+    subtract_region : bool, optional
+        Leave the region's own nonbonded pairs in the classical forces and subtract them by the native extension,
+        instead of making each an exception, whose number grows with the square of the region's size. By default for
+        regions of more than 500 atoms. Not for reactive regions: where atoms come close, two large energies cancel
+        badly.
 
     Returns
     -------
@@ -181,6 +191,10 @@ def create_hybrid_system(
     cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
     links = tuple(cut.link for cut in cuts)
     scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
+    subtract = _chooses_subtraction(subtract_region, len(chosen))
+    if interpolate:
+        _check_interpolation(potential)
+        check_constraints(system, graph, chosen, "interpolate")
     formal = _formal_charge(chosen, charge, _takes_charge(potential))
     for cut in cuts:
         if is_polar(graph, cut):
@@ -196,8 +210,11 @@ def create_hybrid_system(
         bonded_rule=bonded_rule,
         ignored=ignored,
         remove_constraints=remove_constraints,
+        keep_pairs=subtract,
         stacklevel=4,
     )
+    for own in _own_forces(system, graph, chosen, bonded_rule, ignored, interpolate, subtract):
+        remainder.system.addForce(own)
     for correction in scheme:
         remainder.system.addForce(correction)
     _add_potential(
@@ -212,6 +229,7 @@ def create_hybrid_system(
         multiplicity,
         force_group,
         properties,
+        interpolate,
     )
 
     seconds = {cut.outside: second_neighbours(graph, chosen, cut) for cut in cuts}
@@ -229,6 +247,42 @@ def create_hybrid_system(
         multiplicity=multiplicity,
     )
     return HybridSystem(remainder.system, topology, chosen, links, report)
+
+
+def _chooses_subtraction(choice: bool | None, atoms: int) -> bool:
+    if choice:
+        native_module("subtract_region")
+    return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
+
+
+def _check_interpolation(potential: Any) -> None:
+    if not isinstance(potential, Potential):
+        raise errors.UnsupportedError(
+            "interpolate: got True with an MLPotential, whose force takes no factor; allowed are potentials of this "
+            "package. Load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)."
+        )
+    native_module("interpolate")
+
+
+def _own_forces(
+    system: openmm.System,
+    graph: BondGraph,
+    region: Region,
+    bonded_rule: str,
+    ignored: Collection[int],
+    interpolate: bool,
+    subtract: bool,
+) -> list[openmm.Force]:
+    """Make the forces that add E_MM(R) back for interpolation, or subtract what was left in of it."""
+    forces: list[openmm.Force] = []
+    purpose = "interpolate" if interpolate else "subtract_region"
+    if interpolate or subtract:
+        factor = Factor(0.0 if subtract else 1.0, -1.0) if interpolate else Factor(-1.0)
+        forces += pair_forces(system, region, ignored, factor, purpose)
+    if interpolate:
+        atoms = RegionAtoms.of(region.atoms, graph.neighbours)
+        forces += bonded_forces(system, atoms, bonded_rule, ignored, Factor(1.0, -1.0))
+    return forces
 
 
 def _warn(message: str) -> None:
@@ -259,10 +313,6 @@ def _check_options(embedding: str, bonded_rule: str, interpolate: bool, charge_s
         raise errors.ParameterError(
             f"charge_scheme: got {charge_scheme!r} together with interpolate=True; allowed is 'none', since at zero "
             "the interpolated System would not be the classical one. Leave the scheme out, or do not interpolate."
-        )
-    if interpolate:
-        raise errors.UnsupportedError(
-            "interpolate: got True; this version makes hybrids only at full strength. Use interpolate=False."
         )
 
 
@@ -357,11 +407,13 @@ def _add_potential(
     multiplicity: int,
     force_group: int,
     properties: Mapping[str, str] | None,
+    interpolate: bool,
 ) -> None:
     bonds = graph.inner_bonds(region.atoms)
     if isinstance(potential, Potential):
         # The engine on PythonForce, which reports no bonds, brings bonds of zero strength of its own.
-        force = potential.create_force(
+        force = force_module.create_force(
+            potential.source(),
             topology=topology,
             atoms=region.atoms,
             links=links,
@@ -371,7 +423,10 @@ def _add_potential(
             multiplicity=multiplicity,
             force_group=force_group,
             properties=properties,
+            scale=(LAMBDA, 1.0) if interpolate else None,
         )
+        if interpolate:
+            force.addEnergyParameterDerivative(LAMBDA)
         system.addForce(force)
     else:
         if links:

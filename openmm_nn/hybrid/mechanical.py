@@ -25,7 +25,7 @@ from .bonded import (
     iterate_terms,
     split_terms,
 )
-from .nonbonded import exclude_pairs, force_label, touches, zero_pairs
+from .nonbonded import exclude_pairs, force_label, touches, use_box_for_exceptions, zero_pairs
 from .region import BondGraph, Region, pair
 
 _HEAVY_HYDROGEN = 2.0  # dalton; above it hydrogen mass was repartitioned
@@ -147,6 +147,7 @@ def remove_region(
     bonded_rule: str,
     ignored: Collection[int],
     remove_constraints: bool,
+    keep_pairs: bool = False,
     stacklevel: int = 3,
 ) -> Remainder:
     """Copy a classical System without what the potential replaces.
@@ -163,6 +164,8 @@ def remove_region(
         Indices of forces to leave alone.
     remove_constraints : bool
         Remove the constraints between two atoms of the region.
+    keep_pairs : bool
+        Leave the region's nonbonded pairs where they are, since another force subtracts them.
     stacklevel : int
         Of the warnings about constraints and restraints.
 
@@ -181,7 +184,10 @@ def remove_region(
             continue
         new = _copy(force, force_label(force))
         if index not in ignored:
-            _take_pairs_out(new, region.atoms)
+            if not keep_pairs:
+                _take_pairs_out(new, region.atoms)
+            elif isinstance(new, openmm.NonbondedForce):
+                use_box_for_exceptions(new)
         forces.append(new)
 
     remainder = _without_forces(system)

@@ -28,13 +28,13 @@ import openmm
 from .. import errors
 from .bonded import BONDED_TYPES, iterate_terms
 
-_PERIODIC_METHODS = (
+PERIODIC_METHODS = (
     openmm.NonbondedForce.CutoffPeriodic,
     openmm.NonbondedForce.Ewald,
     openmm.NonbondedForce.PME,
     openmm.NonbondedForce.LJPME,
 )
-EWALD_METHODS = _PERIODIC_METHODS[1:]
+EWALD_METHODS = PERIODIC_METHODS[1:]
 
 _NO_ATOMS = (
     openmm.CMMotionRemover,
@@ -284,23 +284,36 @@ def zero_pairs(force: openmm.NonbondedForce, atoms: Collection[int]) -> None:
     atoms : collection of int
         The region.
     """
+    from .. import native
+
     inside = set(atoms)
-    known: dict[int, tuple[int, int]] = {}
+    if native.available():
+        native.load().RegionForce.zeroPairs(force, sorted(inside))
+    else:
+        _zero_pairs(force, inside)
+    for index in range(force.getNumExceptionParameterOffsets()):
+        parameter, exception, *_ = force.getExceptionParameterOffset(index)
+        if inside.issuperset(force.getExceptionParameters(exception)[:2]):
+            force.setExceptionParameterOffset(index, parameter, exception, 0.0, 0.0, 0.0)
+    use_box_for_exceptions(force)
+
+
+def use_box_for_exceptions(force: openmm.NonbondedForce) -> None:
+    """Take exceptions at minimum image under a periodic method, in place, so that molecules may be wrapped."""
+    if force.getNonbondedMethod() in PERIODIC_METHODS:
+        force.setExceptionsUsePeriodicBoundaryConditions(True)
+
+
+def _zero_pairs(force: openmm.NonbondedForce, inside: set[int]) -> None:
+    present = set()
     for index in range(force.getNumExceptions()):
         first, second, *_ = force.getExceptionParameters(index)
         if first in inside and second in inside:
             force.setExceptionParameters(index, first, second, 0.0, 1.0, 0.0)
-            known[index] = (min(first, second), max(first, second))
-    for index in range(force.getNumExceptionParameterOffsets()):
-        parameter, exception, *_ = force.getExceptionParameterOffset(index)
-        if exception in known:
-            force.setExceptionParameterOffset(index, parameter, exception, 0.0, 0.0, 0.0)
-    present = set(known.values())
+            present.add((min(first, second), max(first, second)))
     for first, second in combinations(sorted(inside), 2):
         if (first, second) not in present:
             force.addException(first, second, 0.0, 1.0, 0.0)
-    if force.getNonbondedMethod() in _PERIODIC_METHODS:
-        force.setExceptionsUsePeriodicBoundaryConditions(True)
 
 
 def exclude_pairs(force: openmm.CustomNonbondedForce | openmm.CustomGBForce, atoms: Collection[int]) -> None:
