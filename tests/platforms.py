@@ -1,7 +1,10 @@
 """The matrix of platforms, precisions and engines, and what may be asked of each."""
 
 import dataclasses
+import functools
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import openmm as mm
@@ -87,6 +90,31 @@ def why_no_opencl() -> str:
     except mm.OpenMMException as error:
         return f"no OpenCL device ({error})"
     return ""
+
+
+MINIMIZE = """
+import openmm as mm
+system = mm.System()
+force = mm.CustomExternalForce("x^2+y^2+z^2")
+for k in range(8):
+    force.addParticle(system.addParticle(12.0))
+system.addForce(force)
+context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("OpenCL"))
+context.setPositions([mm.Vec3(k, 1, 2) for k in range(8)])
+mm.LocalEnergyMinimizer.minimize(context, 1.0)
+"""
+
+
+@functools.cache
+def why_no_opencl_minimizer() -> str:
+    """Why OpenMM's own minimizer cannot be used with OpenCL here; empty if it can.
+
+    OpenMM 8.6.1 minimizes in OpenCL kernels that end in a segmentation fault on PoCL, with no plugin loaded.
+    """
+    result = subprocess.run([sys.executable, "-c", MINIMIZE], capture_output=True, timeout=120, check=False)
+    if result.returncode == 0:
+        return ""
+    return f"OpenMM's minimizer, without this plugin, ends with status {result.returncode} on this OpenCL device"
 
 
 def collect_platforms() -> list[PlatformCase]:

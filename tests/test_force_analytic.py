@@ -1,8 +1,7 @@
 """Energies and forces of models that are known exactly, on every platform and engine."""
 
-import pathlib
-
 import dataclasses
+import pathlib
 
 import numpy as np
 import openmm as mm
@@ -205,19 +204,3 @@ def test_wrapped_positions_of_a_moving_periodic_system(models: ModelSet, platfor
     expected = np.zeros((count, 3))
     expected[:10] = -2.0 * TORCHFORCE_K * x[:10]
     platform.check_forces(np.asarray(state.getForces(asNumpy=True)._value), expected)
-
-
-class StopsGradients(torch.nn.Module):
-    """E = sum x·stop(x): its force is -x, and -2x if the stop is lost."""
-
-    def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        return (positions.detach() * positions).sum()
-
-
-def test_a_detached_tensor_stays_detached(tmp_path: pathlib.Path, platform: PlatformCase, engine: str) -> None:
-    """Freezing a TorchScript module drops detach(), so such a module must not be frozen."""
-    potential = load_potential(save(StopsGradients(), tmp_path / "stop.pt"))
-    positions = np.random.default_rng(3).normal(size=(4, 3))
-    system = bare_system(4)
-    system.addForce(potential.create_force())
-    platform.check_forces(forces_of(platform.context(system, positions)), -positions)

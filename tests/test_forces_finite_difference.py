@@ -53,7 +53,7 @@ def test_single_precision(models: ModelSet, platform: PlatformCase, engine: str)
     system = bare_system(len(NUMBERS))
     system.addForce(models.pair("edges", dtype="platform").create_force(atomic_numbers=NUMBERS))
     context = platform.context(system, positions)
-    direction = np.random.default_rng(7).normal(size=positions.shape)
+    direction = forces_of(context) + 50.0 * np.random.default_rng(7).normal(size=positions.shape)
     direction /= np.linalg.norm(direction)
     nodes, weights = np.polynomial.legendre.leggauss(8)
     half = 0.01  # nm

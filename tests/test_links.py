@@ -157,4 +157,4 @@ def test_dynamics_conserve_energy(models: ModelSet, engine: str) -> None:
 def test_bad_links(models: ModelSet, engine: str, link: Link, words: str) -> None:
     """Refused when the force is made, or with the System's size at hand when the Context is."""
     with pytest.raises((ValueError, mm.OpenMMException), match=words):
-        REFERENCE.context(linked_system(models, (link,)), POSITIONS)
+        energy_of(REFERENCE.context(linked_system(models, (link,)), POSITIONS))

@@ -108,7 +108,8 @@ def check_everything(system: mm.System, positions: np.ndarray, expected: tuple[s
     assert hexadecimal(context) == expected
     assert dict(context.getParameters()) == {"strength": 1.5, "tilt": -2.0, "lambda_nn": 0.625}
     derivatives = dict(context.getState(getParameterDerivatives=True).getEnergyParameterDerivatives())
-    assert set(derivatives) == {"strength", "lambda_nn"}
+    assert derivatives["strength"] != 0.0 and derivatives["lambda_nn"] != 0.0
+    assert derivatives.get("tilt", 0.0) == 0.0
     assert sorted(len(m) for m in context.getMolecules()) == [1] * 6 + [3, 5]
 
 
@@ -160,9 +161,7 @@ def test_changed_byte_is_refused(models: ModelSet, native: str) -> None:
     longest = max(re.findall(r"[A-Za-z0-9+/=]{200,}", xml), key=len)
     content = bytearray(base64.b64decode(longest))
     content[len(content) // 2] ^= 1
-    with pytest.raises(
-        mm.OpenMMException, match=r"(?is)solute potential.*(sha-?256|hash)|(sha-?256|hash).*solute potential"
-    ):
+    with pytest.raises(mm.OpenMMException, match=r"(?is)model.*sha-?256"):
         mm.XmlSerializer.deserialize(xml.replace(longest, base64.b64encode(bytes(content)).decode()))
 
 

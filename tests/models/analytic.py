@@ -73,6 +73,17 @@ class HarmonicBox(nn.Module):
         return self.k * torch.sum(wrapped**2)
 
 
+class StopGradient(nn.Module):
+    """E = k sum r * stop(r): the energy of `Harmonic`, half its gradient."""
+
+    def __init__(self, k: float = TORCHFORCE_K) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.k * torch.sum(positions * positions.detach())
+
+
 class NotANumber(nn.Module):
     """E = k sum r^2, which becomes NaN when the first atom has x > 1 (in the card's length unit)."""
 
@@ -88,9 +99,9 @@ class NotANumber(nn.Module):
 class BadOutput(nn.Module):
     """Outputs that break the contract, by name.
 
-    ``vector``: an energy of shape (N,) where () is promised. ``integer``: an int64 energy. ``double``: the energy in
-    float64 whatever the dtype of the positions. ``detached``: no grad. ``forces_shape``: forces of shape (3, N).
-    ``forces_dtype``: forces in float64 or float32, whichever the positions are not. ``meta``: energy on another device.
+    ``vector``: an energy of shape (N,) where () is promised. ``integer``: an int64 energy. ``half``: the energy in
+    float16. ``detached``: no grad. ``forces_shape``: forces of shape (3, N).
+    ``forces_half``: forces in float16. ``meta``: energy on another device.
     """
 
     def __init__(self, kind: str) -> None:
@@ -100,19 +111,18 @@ class BadOutput(nn.Module):
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         energy = torch.sum(positions**2)
         forces = -2.0 * positions
-        other = torch.float32 if positions.dtype == torch.float64 else torch.float64
         if self.kind == "vector":
             energy = torch.sum(positions**2, dim=1)
         elif self.kind == "integer":
             energy = energy.to(torch.int64)
-        elif self.kind == "double":
-            energy = energy.to(other)
+        elif self.kind == "half":
+            energy = energy.to(torch.float16)
         elif self.kind == "detached":
             energy = energy.detach()
         elif self.kind == "forces_shape":
             forces = forces.t()
-        elif self.kind == "forces_dtype":
-            forces = forces.to(other)
+        elif self.kind == "forces_half":
+            forces = forces.to(torch.float16)
         elif self.kind == "meta":
             energy = torch.zeros([], dtype=positions.dtype, device="meta")
         return energy, forces

@@ -1,5 +1,6 @@
 """Writes the analytic models to files, each once a session; also a command: ``python -m models.generate FOLDER``."""
 
+import dataclasses
 import pathlib
 import sys
 import warnings
@@ -92,13 +93,21 @@ class ModelSet:
 
     @staticmethod
     def pair_module(
-        kind: str, *, unit: str = "nm", output: str = "energy", members: int = 1, wide: bool = False
+        kind: str,
+        *,
+        unit: str = "nm",
+        output: str = "energy",
+        members: int = 1,
+        wide: bool = False,
+        deep: bool = False,
     ) -> nn.Module:
         """The module of `pair`, eager."""
         length, energy = UNITS[unit]
         spec = PairSpec(
             cutoff=WIDE if wide else PairSpec.cutoff, members=MEMBERS[:members] if members > 1 else ((1.0, 0.0),)
         )
+        if deep:
+            spec = dataclasses.replace(spec, depth=2.0 * spec.depth)
         spec = spec_in_units(units.LENGTH_UNITS[length], units.ENERGY_UNITS[energy], spec)
         forms = {
             "plain": PairPlain,
@@ -167,6 +176,7 @@ class ModelSet:
         offset: bool = False,
         elements: tuple[str, ...] | None = ("H", "C", "N", "O"),
         frame: str = "invariant",
+        deep: bool = False,
     ) -> pathlib.Path:
         """A carded file of the pair potential of `models.pairwise`.
 
@@ -190,15 +200,17 @@ class ModelSet:
             Of the card.
         frame : str
             Of the card.
+        deep : bool
+            Twice as deep.
 
         Returns
         -------
         pathlib.Path
         """
-        key = (kind, unit, output, members, dtype, wide, offset, elements, frame)
+        key = (kind, unit, output, members, dtype, wide, offset, elements, frame, deep)
         if key not in self._made:
             path = self.folder / f"pair-{len(self._made)}.pt"
-            module = self.pair_module(kind, unit=unit, output=output, members=members, wide=wide)
+            module = self.pair_module(kind, unit=unit, output=output, members=members, wide=wide, deep=deep)
             card = self.pair_card(
                 kind,
                 unit=unit,
