@@ -3,7 +3,9 @@
     python -m training.train --labels labels/ --out run/ --epochs 24 --processes 2
 
 The run is resumed from `run/last.pt` if that exists; `run/curve.jsonl` gets one line an epoch.  A resumed run may be
-given another number of epochs: the learning rate follows the fraction that is done.  `--device cuda` uses a GPU.
+given another number of epochs: the learning rate follows the fraction that is done.  With `--minutes`, the stretch
+ends then, and the learning rate gets to its end with it, however slow the machine is; such a run is not the same
+twice.  `--device cuda` uses a GPU.
 On a CPU, several processes of one thread each share a step (the mean of their gradients is applied by all): the
 arrays are too small for threads to help much.
 
@@ -98,6 +100,7 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=arguments.rate, betas=(0.9, 0.99), foreach=True)
         self.epoch, self.batch, self.step, self.seconds = 0, 0, 0, 0.0
+        self.done_before = 0.0
         self.offsets = labels.offsets()
         out.mkdir(parents=True, exist_ok=True)
         if (out / "last.pt").exists():
@@ -110,6 +113,8 @@ class Trainer:
         size = sum(1 for _ in labels.batches(arguments.pairs)) // arguments.processes
         self.size = size
         self.total = size * arguments.epochs
+        self.began = time.time()
+        self.done = self.done_before = max(self.done_before, self.step / self.total)
         logger.info(
             "%d labels, %d batches an epoch, %d weights",
             len(labels),
@@ -130,6 +135,7 @@ class Trainer:
             state["seconds"],
         )
         self.offsets = state["offsets"]
+        self.done_before = state.get("done", 0.0)
 
     def save(self, name: str = "last.pt") -> None:
         """Write a checkpoint; a killed run leaves the one before."""
@@ -143,14 +149,23 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "offsets": self.offsets,
+            "done": self.done,
         }
         torch.save(state, self.out / "part.pt")
         (self.out / "part.pt").replace(self.out / name)
         self.saved = time.time()
 
+    def progress(self) -> float:
+        """Fraction of the run that is done, by steps or, with `--minutes`, by the clock if that is further."""
+        done = self.step / self.total
+        if self.arguments.minutes is not None:
+            spent = (time.time() - self.began) / (60 * self.arguments.minutes)
+            done = max(done, self.done_before + (1.0 - self.done_before) * spent)
+        return min(1.0, done)
+
     def rate(self) -> float:
         """Learning rate: a short warm-up, then a cosine to one hundredth."""
-        done = min(1.0, self.step / self.total)
+        done = self.done
         return (
             self.arguments.rate
             * min(1.0, (self.step + 1) / min(500.0, 1 + self.total / 10))
@@ -169,17 +184,19 @@ class Trainer:
         n = block.positions.shape[1]
         force = (torch.linalg.vector_norm(forces - block.forces[rows].to(device) + 1e-12, dim=-1)).mean() * KCAL
         energy = ((energies - block.energies[rows].float().to(device)).abs() * seen).sum(0).mean() * KCAL
-        done = min(1.0, self.step / self.total)
-        loss = force + (0.1 + 0.9 * done) * energy * (3.0 / n)
+        loss = force + (0.1 + 0.9 * self.done) * energy * (3.0 / n)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.done = self.progress()
         if self.arguments.processes > 1:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            flat = torch.cat([g.flatten() for g in gradients])
+            # The processes' clocks differ a little; they must agree on how far the run is.
+            flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor([self.done])])
             torch.distributed.all_reduce(flat)
             flat /= self.arguments.processes
-            for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            for gradient, part in zip(gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True):
                 gradient.copy_(part.view_as(gradient))
+            self.done = float(flat[-1])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 200.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
@@ -193,7 +210,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, from wherever the run stands."""
-        while self.epoch < self.arguments.epochs:
+        while self.epoch < self.arguments.epochs and (self.done < 1.0 or self.arguments.minutes is None):
             order = np.random.default_rng((self.arguments.seed, 7, self.epoch))
             sums, count, started = np.zeros(2), 0, time.time()
             for index, (block, rows) in enumerate(self.labels.batches(self.arguments.pairs, order)):
@@ -203,6 +220,8 @@ class Trainer:
                 sums += self.train_batch(block, rows)
                 count += 1
                 self.batch = turn + 1
+                if self.done >= 1.0 and self.arguments.minutes is not None:
+                    break
                 if self.rank > 0:
                     continue
                 if count % 200 == 0:
@@ -241,6 +260,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--labels", type=Path, required=True)
     result.add_argument("--out", type=Path, required=True)
     result.add_argument("--epochs", type=int, default=24)
+    result.add_argument("--minutes", type=float, default=None, help="end this stretch, and the run, after so long")
     result.add_argument("--rate", type=float, default=3e-3)
     result.add_argument("--pairs", type=int, default=8000, help="ordered pairs of atoms in a batch")
     result.add_argument("--channels", type=int, default=24)
