@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-import pytest
 import torch
 from bundled_support import MODEL, all_edges
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from openmm_nn.runner import quiet_torchscript
 
 
 def test_exports_with_dynamic_atoms_and_edges(kept, single):
@@ -25,24 +27,17 @@ def test_exports_with_dynamic_atoms_and_edges(kept, single):
 
 def test_exports_with_its_gradient(kept, single):
     # What AOTInductor compiles: energies and forces in one graph.
-    class WithForces(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = single
-
-        def forward(self, x, z, edges, shifts):
-            x = x.requires_grad_()
-            atomic = self.model(x, z, edges, shifts)
-            (gradient,) = torch.autograd.grad([atomic.mean(0).sum()], [x])
-            return atomic.detach(), -gradient
-
-    from torch.fx.experimental.proxy_tensor import make_fx
+    def with_forces(x, z, edges, shifts):
+        x = x.detach().requires_grad_()
+        atomic = single(x, z, edges, shifts)
+        (gradient,) = torch.autograd.grad([atomic.mean(0).sum()], [x])
+        return atomic.detach(), -gradient
 
     x, z = kept.molecule_of(int(kept.labels_of("test")[0]))
     x = x.float()
     edges = all_edges(x)
     shifts = torch.zeros(edges.shape[1], 3)
-    graph = make_fx(WithForces(), tracing_mode="symbolic")(x, z, edges, shifts)
+    graph = make_fx(with_forces, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x, z, edges, shifts)
     y, w = kept.molecule_of(int(kept.labels_of("test")[30]))
     e = all_edges(y.float())
     s = torch.zeros(e.shape[1], 3)
@@ -56,7 +51,8 @@ def test_exports_with_its_gradient(kept, single):
 def test_torchscript_file_runs_frozen_in_both_precisions(kept, single, double):
     x, z = kept.molecule_of(int(kept.labels_of("test")[0]))
     for dtype, model in ((torch.float32, single), (torch.float64, double)):
-        scripted = torch.jit.freeze(torch.jit.load(str(MODEL)).to(dtype).eval())
+        with quiet_torchscript():
+            scripted = torch.jit.freeze(torch.jit.load(str(MODEL)).to(dtype).eval())
         y = x.to(dtype)
         edges = all_edges(y)
         shifts = torch.zeros(edges.shape[1], 3, dtype=dtype)
@@ -65,7 +61,7 @@ def test_torchscript_file_runs_frozen_in_both_precisions(kept, single, double):
         torch.testing.assert_close(value, model(y, z, edges, shifts))
 
 
-@pytest.mark.parametrize("name", ["float32"])
-def test_weights_are_float32(name):
-    scripted = torch.jit.load(str(MODEL))
-    assert {str(p.dtype) for p in scripted.parameters()} == {f"torch.{name}"}
+def test_weights_are_float32():
+    with quiet_torchscript():
+        scripted = torch.jit.load(str(MODEL))
+    assert {p.dtype for p in scripted.parameters()} == {torch.float32}
