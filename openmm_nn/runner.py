@@ -358,8 +358,8 @@ class ModuleRunner:
     def _floating(self, value: Any, name: str) -> torch.Tensor:
         import torch
 
-        # What follows the platform is written without regard to the dtype; a card that names one is taken at its word.
-        allowed = (torch.float32, torch.float64) if self.card.dtype == "platform" else (self.dtype,)
+        # A model may sum in double what it computed in single precision.
+        allowed = (torch.float32, torch.float64)
         if not isinstance(value, torch.Tensor) or value.dtype not in allowed:
             names = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
             raise self._wrong(name, value, f"a {names} tensor", "return it with the dtype of the positions")

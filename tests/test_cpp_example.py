@@ -8,10 +8,10 @@ import sys
 
 import openmm as mm
 import pytest
-from models import ModelSet
-from systems import amber_system, cut_to_waters, peptide_atoms, peptide_pdb
 
+from models import ModelSet
 from openmm_nn import create_hybrid_system
+from systems import amber_system, cut_to_waters, peptide_atoms, peptide_pdb
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -58,6 +58,8 @@ def test_runs_a_serialised_hybrid(
 
 
 def test_says_what_is_wrong(program: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    done = subprocess.run([program, tmp_path / "none.xml", tmp_path / "none.xml"], capture_output=True, text=True, env={})
+    done = subprocess.run(
+        [program, tmp_path / "none.xml", tmp_path / "none.xml"], capture_output=True, text=True, env={}
+    )
     assert done.returncode == 1
     assert "cannot read" in done.stderr and "none.xml" in done.stderr

@@ -16,7 +16,9 @@ COUNT = 40
 REGION = [3, 17, 8, 21, 22, 23, 30, 5, 39, 11]
 
 
-def make(method: str, *, switch: bool = False, rectangular: bool = False) -> tuple[mm.System, mm.NonbondedForce, np.ndarray]:
+def make(
+    method: str, *, switch: bool = False, rectangular: bool = False
+) -> tuple[mm.System, mm.NonbondedForce, np.ndarray]:
     """Charged Lennard-Jones particles at random, with exceptions inside the region, outside it and across."""
     rng = np.random.default_rng(5)
     box = np.diag(np.diag(BOX)) if rectangular else BOX
@@ -181,8 +183,10 @@ def test_xml_keeps_everything() -> None:
 
 
 def test_offsets_by_parameters_are_refused() -> None:
-    system, force, positions = make("PME")
+    _, force, _ = make("PME")
     force.addGlobalParameter("p", 0.0)
     force.addParticleParameterOffset("p", REGION[0], 0.1, 0.0, 0.0)
-    with pytest.raises(mm.OpenMMException, match=rf"particle {REGION[0]} .*offset by the parameter 'p'.*Remove the offset"):
+    with pytest.raises(
+        mm.OpenMMException, match=rf"particle {REGION[0]} .*offset by the parameter 'p'.*Remove the offset"
+    ):
         native.load().RegionForce(force, REGION)

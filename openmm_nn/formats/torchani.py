@@ -90,7 +90,7 @@ class TorchANI:
             raise MissingDependencyError(
                 message(f"potential {source!r}", missing, "torchani >= 2.9, which brings the weights", _INSTALL)
             )
-        family, _, member = source.partition("/")
+        member = source.partition("/")[2]
         index = int(member) if member else None
         ani, offsets = _published(index)
         module = _canonical(ani, device or "cpu")
@@ -142,7 +142,7 @@ def _published(index: int | None) -> tuple[Any, dict[str, float]]:
     return ani.to(torch.float32).eval(), offsets
 
 
-class _writable_data:  # noqa: N801
+class _writable_data:
     """Give torchani a writable data directory while it reads: it makes directories beside its weights."""
 
     def __init__(self) -> None:
@@ -172,10 +172,18 @@ def _canonical(ani: Any, device: str) -> Any:
     from torch import Tensor
     from torchani.neighbors import Neighbors
 
+    # The network potential is the only one of ANI-2x. It is called directly, since torchani would look once more for
+    # pairs beyond the cutoff, which the engine leaves out already.
+    network = ani.potentials["nnp"]
+    members = ani.neural_networks.get_active_members_num()
+
     class Canonical(torch.nn.Module):
-        def __init__(self, ani: Any) -> None:
+        def __init__(self) -> None:
             super().__init__()
-            self.ani = ani
+            self.converter = ani.species_converter
+            self.aev_computer = network.aev_computer
+            self.networks = network.neural_networks
+            self.members: int = members
 
         def forward(
             self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor
@@ -190,13 +198,13 @@ def _canonical(ani: Any, device: str) -> Any:
             vectors = positions.index_select(0, pairs[0]) - positions.index_select(0, pairs[1])
             vectors = vectors + edge_shifts.index_select(0, kept)
             neighbors = Neighbors(pairs, vectors.norm(2, -1), vectors)
-            elements = self.ani.species_converter(atomic_numbers.unsqueeze(0))
-            result = self.ani.compute_from_neighbors(elements, positions.unsqueeze(0), neighbors, 0, True, True)
-            energies: Tensor = result.energies[:, 0, :]
-            return energies
+            elements = self.converter(atomic_numbers.unsqueeze(0))
+            features = self.aev_computer.compute_from_neighbors(elements, positions.unsqueeze(0), neighbors)
+            energies: Tensor = self.networks(elements, features, True, True)
+            return energies.reshape(self.members, atomic_numbers.shape[0])
 
     with quiet_torchscript():
-        scripted = torch.jit.script(Canonical(ani).to(device).eval())
+        scripted = torch.jit.script(Canonical().to(device).eval())
     return scripted
 
 

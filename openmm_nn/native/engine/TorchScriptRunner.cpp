@@ -135,8 +135,9 @@ torch::Tensor TorchScriptRunner::Implementation::toModel(const int64_t* data, at
 }
 
 void TorchScriptRunner::Implementation::checkFloating(const torch::Tensor& tensor, const string& name) const {
-    if (!tensor.is_floating_point())
-        throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be a floating point number. Return it with the dtype of the positions");
+    // A model may sum in double what it computed in single precision.
+    if (tensor.scalar_type() != torch::kFloat32 && tensor.scalar_type() != torch::kFloat64)
+        throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be float32 or float64. Return it with the dtype of the positions");
     if (tensor.device() != device)
         throw OpenMMException("NeuralForce: the model's output '"+name+"' is "+describe(tensor)+"; it must be on "+device.str()+", where the positions are. Make it there");
 }
