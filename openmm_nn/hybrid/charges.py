@@ -33,6 +33,9 @@ from .. import errors
 from .boundary import CutBond
 from .region import BondGraph, Region, pair
 
+SCHEME = "charge scheme "
+"""How the names of the forces of a charge scheme begin."""
+
 CHARGE_SCHEMES = ("none", "z1", "rc", "rcd", "cs")
 
 # The pair of charges of `cs` sits on the line M-M2 at M2 plus and minus this fraction of the bond. J. C. Phillips et
@@ -254,7 +257,7 @@ def _correction(
             seen, plain = force.getParticleParameters(atom)[0].value_in_unit(unit.elementary_charge), 0
         if seen != 0:
             correction.addBond([atom, *members], [seen, plain])
-    correction.setName(f"charge scheme {scheme}, {pair(cut.inside, cut.outside)}")
+    correction.setName(f"{SCHEME}{scheme}, {pair(cut.inside, cut.outside)}")
     correction.setForceGroup(force.getForceGroup())
     correction.setUsesPeriodicBoundaryConditions(force.usesPeriodicBoundaryConditions())
     return correction

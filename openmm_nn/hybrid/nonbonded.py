@@ -46,8 +46,8 @@ _NO_ATOMS = (
     openmm.RPMDMonteCarloBarostat,
     openmm.CustomVolumeForce,
 )
-_BIASES = (openmm.CustomExternalForce, openmm.RMSDForce, openmm.RGForce, openmm.OrientationRestraintForce)
-_SOLVENTS = (openmm.GBSAOBCForce, openmm.LCPOForce)
+BIASES = (openmm.CustomExternalForce, openmm.RMSDForce, openmm.RGForce, openmm.OrientationRestraintForce)
+SOLVENTS = (openmm.GBSAOBCForce, openmm.LCPOForce)
 PAIR_TYPES = (openmm.NonbondedForce, openmm.CustomNonbondedForce)
 
 _REMEDIES: dict[type[openmm.Force], str] = {
@@ -218,7 +218,7 @@ def check_forces(system: openmm.System, inside: Collection[int], ignored: Collec
 
 
 def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
-    if type(force) in BONDED_TYPES or isinstance(force, (*PAIR_TYPES, *_NO_ATOMS, *_BIASES, *_SOLVENTS)):
+    if type(force) in BONDED_TYPES or isinstance(force, (*PAIR_TYPES, *_NO_ATOMS, *BIASES, *SOLVENTS)):
         return
     if isinstance(force, openmm.CustomGBForce):
         _check_custom_gb(force)
@@ -241,7 +241,7 @@ def _refuse(force: openmm.Force, remedy: str) -> None:
 def _check_variables(force: openmm.CustomCVForce, inside: Collection[int]) -> None:
     for index in range(force.getNumCollectiveVariables()):
         inner = force.getCollectiveVariable(index)
-        bias = type(inner) in BONDED_TYPES or isinstance(inner, (*_BIASES, *_NO_ATOMS))
+        bias = type(inner) in BONDED_TYPES or isinstance(inner, (*BIASES, *_NO_ATOMS))
         if isinstance(inner, openmm.CustomCVForce):
             _check_variables(inner, inside)
         elif not bias and touches(inner, inside):
