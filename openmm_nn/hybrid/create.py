@@ -204,14 +204,19 @@ def create_hybrid_system(
 
     Examples
     --------
-    >>> from openmm_nn import load_potential
-    >>> pdb = app.PDBFile("peptide-in-water.pdb")  # doctest: +SKIP
-    >>> field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")  # doctest: +SKIP
-    >>> classical = field.createSystem(pdb.topology, nonbondedMethod=app.PME)  # doctest: +SKIP
-    >>> hybrid = create_hybrid_system(  # doctest: +SKIP
-    ...     pdb.topology, classical, load_potential("ani2x"), "resname ACE ALA NME"
-    ... )
-    >>> print(hybrid.boundary_report())  # doctest: +SKIP
+    Two argon atoms among four, described by a spring:
+
+    >>> from openmm_nn import create_hybrid_system, load_potential
+    >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
+    >>> chain = topology.addChain()
+    >>> for index in range(4):
+    ...     atom = topology.addAtom("AR", app.element.argon, topology.addResidue("AR", chain))
+    ...     particle = force.addParticle(0.0, 0.34, 1.0), system.addParticle(39.9)
+    >>> number = system.addForce(force)
+    >>> spring = load_potential(lambda positions: ((positions[0] - positions[1]) ** 2).sum())
+    >>> hybrid = create_hybrid_system(topology, system, spring, [0, 1])
+    >>> hybrid.system.getNumForces(), hybrid.region.formula, hybrid.links
+    (2, 'Ar2', ())
     """
     _check_options(embedding, bonded_rule, interpolate, charge_scheme)
     _check_potential(potential)

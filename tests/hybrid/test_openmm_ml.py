@@ -6,13 +6,15 @@ import numpy as np
 import openmm as mm
 import openmmml
 import pytest
+import torch
 from openmm import app, unit
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, select, villin
-from hybrid.region_energy import energy_and_forces, reference_context, zero_potential
-from openmm_nn import HybridSystem, create_hybrid_system
+from hybrid.region_energy import card, energy_and_forces, reference_context, zero_potential
+from openmm_nn import HybridSystem, create_hybrid_system, load_potential
 from openmm_nn.errors import ParameterError, UnsupportedError
+from openmm_nn.hybrid.openmm_ml import NeuralPotentialFactory
 
 SPRING = 250.0  # kJ/mol/nm^2
 
@@ -179,3 +181,26 @@ def test_what_an_mlpotential_cannot_do() -> None:
         UnsupportedError, match=r"long_range: the potential contains the region's interaction with its per"
     ):
         create_hybrid_system(case.topology, case.system, springs(longRange=True), water)
+
+
+def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    centred = positions - positions.mean(dim=0)
+    return 30.0 * (centred**2).sum(), -60.0 * centred
+
+
+def test_our_potentials_inside_openmm_ml(native: str) -> None:
+    """MLPotential('openmm-nn', model=...) gives the same hybrid, its molecules whole."""
+    assert native
+    openmmml.MLPotential.registerImplFactory("openmm-nn", NeuralPotentialFactory())
+    potential = load_potential(wells, card=card("wells"))
+    case = peptide_in_water(waters=60)
+    theirs = openmmml.MLPotential("openmm-nn", model=potential).createMixedSystem(case.topology, case.system, range(22))
+    ours = create_hybrid_system(case.topology, case.system, potential, range(22))
+    compare(case, list(range(22)), ours.system, theirs)
+    assert molecule_sizes(theirs) == molecule_sizes(case.system)
+    pure = openmmml.MLPotential("openmm-nn", model=potential).createSystem(case.topology)
+    assert pure.getNumParticles() == case.system.getNumParticles()
+    with pytest.raises(ParameterError, match=r"MLPotential\('openmm-nn'\): got no model; allowed is the option model"):
+        openmmml.MLPotential("openmm-nn")
+    with pytest.raises(ParameterError, match=r"got device; allowed is the option model"):
+        openmmml.MLPotential("openmm-nn", model=potential, device="cpu")
