@@ -195,21 +195,11 @@ def _make_native(module: Any, source: ModelSource, request: _Request) -> Any:
         force = module.NeuralForce.fromCallable(runner, card.to_json())
     else:
         force = module.NeuralForce(source.data, card.to_json())
-    force.setSignature(
-        list(card.inputs),
-        list(card.outputs),
-        card.dtype,
-        card.length_factor,
-        card.energy_factor,
-        card.cutoff_nm,
-        card.frame == "invariant",
-        card.committee_size,
-    )
-    force.setEnergyOffset(energy_offset(card, request.numbers, len(request.links)))
     force.setParticles(list(request.particles))
     force.setAtomicNumbers(list(request.numbers))
     for link in request.links:
         force.addLink(link.inside, link.outside, link.rule, link.value)
+    _apply_card(force, card)
     for first, second in request.bonds:
         force.addBond(first, second)
     for link in request.links:
@@ -225,6 +215,51 @@ def _make_native(module: Any, source: ModelSource, request: _Request) -> Any:
         force.setProperty(name, value)
     force.setName("NeuralForce")
     return force
+
+
+def _apply_card(force: Any, card: ModelCard) -> None:
+    """Tell a native force what its engine must know of the card."""
+    force.setSignature(
+        list(card.inputs),
+        list(card.outputs),
+        card.dtype,
+        card.length_factor,
+        card.energy_factor,
+        card.cutoff_nm,
+        card.frame == "invariant",
+        card.committee_size,
+    )
+    force.setEnergyOffset(energy_offset(card, force.getAtomicNumbers(), force.getNumLinks()))
+
+
+def replace_model(force: Any, model: bytes, card: str) -> None:
+    """Replace the model of a native force; what the card says of units, cutoff and outputs goes along.
+
+    Parameters
+    ----------
+    force
+        A NeuralForce.
+    model
+        Bytes of a TorchScript file.
+    card
+        Its card, as JSON.
+
+    Raises
+    ------
+    CardError
+        If the text is no card.
+    ParameterError
+        If the parameters of the new model are not those of the force.
+    """
+    new = ModelCard.from_json(card)
+    known = {force.getGlobalParameterName(index) for index in range(force.getNumGlobalParameters())}
+    if set(new.parameters) != known:
+        raise ParameterError(
+            message("card", f"the parameters {sorted(new.parameters)}", f"those of this force, {sorted(known)}",
+                    "make a new force from the new model")
+        )  # fmt: skip
+    force._setModel(model, new.to_json())
+    _apply_card(force, new)
 
 
 def _make_python(source: ModelSource, request: _Request) -> Any:

@@ -6,6 +6,7 @@ It is the slower one, and cannot be copied or written to XML; it has no derivati
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,7 @@ class _Computation:
         self.system: weakref.ref[Any] | None = None
         self.flagged = engine.periodic
         self.beyond = ""
+        self.chosen: list[int] = []  # of all positions, where OpenMM hands over all
         self.bytes = self.atoms = 0
         self._evaluator: Evaluator | None = None
 
@@ -115,10 +117,16 @@ class _Computation:
             self.refuse_particles()
         positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
         box = as_box(state.getPeriodicBoxVectors(asNumpy=True)._value) if self.flagged else None
+        count = len(positions)
+        if self.chosen:
+            positions = positions[self.chosen]
         result = self.evaluate(positions, box, state.getParameters())
         forces = result.forces
         if forces is None:
             raise ModelError(message("forces", "none", "one for every atom", "report this as an error of openmm_nn"))
+        if self.chosen:
+            listed, forces = forces, np.zeros((count, 3))
+            forces[self.chosen] = listed
         self.bytes += positions.nbytes + forces.nbytes
         return result.energy, forces
 
@@ -226,6 +234,7 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
         super().setUsesPeriodicBoundaryConditions(engine.periodic)
         self._staged: tuple[ModelCard, ModuleRunner] | None = None
         self._data = engine.data
+        self._sha256 = engine.sha256
 
     @property
     def thisown(self) -> bool:
@@ -258,7 +267,13 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
                     self._computation.refuse_particles()
             return
         if system.usesPeriodicBoundaryConditions():
-            self.setUsesPeriodicBoundaryConditions(True)
+            if engine.card.frame == "invariant" or engine.periodic:
+                self.setUsesPeriodicBoundaryConditions(True)
+            else:
+                # An absolute frame needs positions as they are. On GPU platforms PythonForce moves those of a subset
+                # into the box, but not those of all particles.
+                self._computation.chosen = list(engine.listed)
+                self.setParticles([])
         pairs = [*engine.bonds, *((link[0], link[1]) for link in engine.links)]
         if pairs:
             bonds = openmm.HarmonicBondForce()
@@ -290,7 +305,7 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
 
     def getModelHash(self) -> str:
         """Return the sha256 of the model's bytes; empty for a callable."""
-        return self._computation.engine.sha256
+        return self._sha256
 
     def setModel(self, model: bytes, card: str) -> None:
         """Replace the model; `updateModelInContext` hands it over.
@@ -307,6 +322,7 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
         precision = {"torch.float32": "single", "torch.float64": "double"}[str(runner.dtype)]
         self._staged = (new, ModuleRunner(read_script(model), new, device=str(runner.device), precision=precision))
         self._data = model
+        self._sha256 = hashlib.sha256(model).hexdigest()
 
     def updateModelInContext(self, context: Any) -> None:
         """Hand the current model over to the Contexts made from this force.

@@ -225,7 +225,7 @@ def test_frozen_atoms(models: ModelSet, platform: PlatformCase, engine: str, pos
 
 
 def test_update_model(models: ModelSet, platform: PlatformCase, engine: str, positions: np.ndarray) -> None:
-    """Other weights in a living Context; a Context that is not told keeps its own."""
+    """Other weights in a living Context; natively, a Context that is not told keeps its own."""
     system = bare_system(6)
     force = models.pair("edges", output="energies").create_force(atomic_numbers=NUMBERS)
     system.addForce(force)
@@ -239,7 +239,8 @@ def test_update_model(models: ModelSet, platform: PlatformCase, engine: str, pos
     assert force.getModelHash() == hashlib.sha256(data).hexdigest()
     platform.check_energy(energy_of(one), 2.0 * before)
     platform.check_forces(forces_of(one), 2.0 * forces)
-    platform.check_energy(energy_of(two), before)
+    if engine == "native":  # the other engine has one function for all Contexts of a force
+        platform.check_energy(energy_of(two), before)
     three = platform.context(system, positions)
     platform.check_energy(energy_of(three), 2.0 * before)
 

@@ -171,6 +171,7 @@ public:
     NeuralForce(const std::string& model, const std::string& card);
     const std::string& getCard() const;
     const std::string& getModelHash() const;
+    %rename(_setModel) setModel;
     void setModel(const std::string& model, const std::string& card);
     double getEnergyOffset() const;
     void setEnergyOffset(double offset);
@@ -257,6 +258,12 @@ public:
         def fromCallable(callable, cardJson):
             """A force that evaluates a Python callable, see openmm_nn.runner.ModuleRunner for its form."""
             return NeuralForce._fromCallable(_CallableAdapter(callable, cardJson), cardJson)
+
+        def setModel(self, model, card):
+            """Replace the model and what its card says.  Contexts that exist keep the old one until updateModelInContext()."""
+            from openmm_nn.force import replace_model
+
+            replace_model(self, model, card)
     %}
 };
 
