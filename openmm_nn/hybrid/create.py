@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,24 +11,29 @@ import numpy as np
 import openmm
 from openmm import app
 
-from .. import errors, native
+from .. import errors
 from .. import force as force_module
 from ..force import Link
 from ..potential import Potential
-from .bonded import BONDED_RULES, RegionAtoms
+from .arguments import (
+    check_interpolation,
+    check_options,
+    check_potential,
+    check_range,
+    chooses_subtraction,
+    formal_charge,
+    takes_charge,
+    warn,
+)
+from .bonded import RegionAtoms
 from .boundary import CutBond, is_polar, make_cuts
 from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
-from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, native_module, pair_forces
+from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, pair_forces
 from .ledger import Ledger, LedgerSource, make_ledger
 from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
-from .nonbonded import check_forces, resolve_ignored, uses_ewald
+from .nonbonded import check_forces, resolve_ignored
 from .region import BondGraph, Region, expand_atoms, make_region, select_atoms
 from .report import BoundaryReport, charge_rows
-
-_EMBEDDINGS = ("mechanical",)
-_LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
-_NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
-_CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
 
 
 @dataclass(frozen=True)
@@ -218,8 +221,8 @@ def create_hybrid_system(
     >>> hybrid.system.getNumForces(), hybrid.region.formula, hybrid.links
     (2, 'Ar2', ())
     """
-    _check_options(embedding, bonded_rule, interpolate, charge_scheme)
-    _check_potential(potential)
+    check_options(embedding, bonded_rule, interpolate, charge_scheme)
+    check_potential(potential)
     if topology.getNumAtoms() != system.getNumParticles():
         raise errors.ParticleError(
             f"topology: has {topology.getNumAtoms()} atoms, but the System has {system.getNumParticles()} particles; "
@@ -237,20 +240,21 @@ def create_hybrid_system(
     check_forces(system, inside, ignored)
     if not remove_constraints:
         check_rigid_water(graph, inner_constraints(system, inside))
-    uses_box = _check_range(system, potential, long_range, periodic)
+    uses_box = check_range(system, potential, long_range, periodic)
     cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
     links = tuple(cut.link for cut in cuts)
     scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
-    subtract = _chooses_subtraction(subtract_region, len(chosen))
+    subtract = chooses_subtraction(subtract_region, len(chosen))
     if interpolate:
-        _check_interpolation(potential)
+        check_interpolation(potential)
         check_constraints(system, graph, chosen, "interpolate")
-    formal = _formal_charge(chosen, charge, _takes_charge(potential))
+    formal = formal_charge(chosen, charge, takes_charge(potential))
     for cut in cuts:
         if is_polar(graph, cut):
-            _warn(
-                f"the cut bond {graph.describe(*chosen.cut_bonds[cuts.index(cut)])} is not between carbons: a link "
-                "hydrogen imitates it badly."
+            warn(
+                f"the cut bond {graph.describe(cut.inside, cut.outside)} is not between carbons: a link "
+                "hydrogen imitates it badly.",
+                depth=1,
             )
 
     remainder = remove_region(
@@ -261,7 +265,6 @@ def create_hybrid_system(
         ignored=ignored,
         remove_constraints=remove_constraints,
         keep_pairs=subtract,
-        stacklevel=4,
     )
     for own in _own_forces(system, graph, chosen, bonded_rule, ignored, interpolate, subtract):
         remainder.system.addForce(own)
@@ -302,21 +305,6 @@ def create_hybrid_system(
     return HybridSystem(remainder.system, topology, chosen, links, report, source)
 
 
-def _chooses_subtraction(choice: bool | None, atoms: int) -> bool:
-    if choice:
-        native_module("subtract_region")
-    return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
-
-
-def _check_interpolation(potential: Any) -> None:
-    if not isinstance(potential, Potential):
-        raise errors.UnsupportedError(
-            "interpolate: got True with an MLPotential, whose force takes no factor; allowed are potentials of this "
-            "package. Load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)."
-        )
-    native_module("interpolate")
-
-
 def _own_forces(
     system: openmm.System,
     graph: BondGraph,
@@ -338,10 +326,6 @@ def _own_forces(
     return forces
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
-
-
 def _boundary_charges(
     cuts: tuple[CutBond, ...], seconds: dict[int, list[int]], charges: np.ndarray, graph: BondGraph, scheme: str
 ) -> tuple[Any, ...]:
@@ -351,101 +335,6 @@ def _boundary_charges(
         else {m: scheme_sites(scheme, float(charges[m]), m, others) for m, others in seconds.items()}
     )
     return charge_rows(cuts, seconds, sites, charges, graph.labels, scheme)
-
-
-def _check_options(embedding: str, bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
-    if embedding not in _EMBEDDINGS:
-        raise errors.ParameterError(
-            f"embedding: got {embedding!r}; allowed are {', '.join(map(repr, _EMBEDDINGS))}. Choose one of these."
-        )
-    if bonded_rule not in BONDED_RULES:
-        raise errors.ParameterError(
-            f"bonded_rule: got {bonded_rule!r}; allowed are {', '.join(map(repr, BONDED_RULES))}. Choose one of these."
-        )
-    if interpolate and charge_scheme != "none":
-        raise errors.ParameterError(
-            f"charge_scheme: got {charge_scheme!r} together with interpolate=True; allowed is 'none', since at zero "
-            "the interpolated System would not be the classical one. Leave the scheme out, or do not interpolate."
-        )
-
-
-def _is_openmm_ml(potential: object) -> bool:
-    """Whether a potential comes from OpenMM-ML, which is not imported for the question."""
-    module = sys.modules.get("openmmml.mlpotential")
-    return module is not None and isinstance(potential, module.MLPotential)
-
-
-def _takes_charge(potential: Any) -> bool:
-    return potential.card.supports_charge if isinstance(potential, Potential) else True
-
-
-def _check_potential(potential: object) -> None:
-    if not isinstance(potential, Potential) and not _is_openmm_ml(potential):
-        raise errors.ParameterError(
-            f"potential: got {potential!r} ({type(potential).__name__}); allowed are a Potential and an "
-            "openmmml.MLPotential. Make one with openmm_nn.load_potential(...)."
-        )
-
-
-def _check_range(system: openmm.System, potential: Any, long_range: bool | None, periodic: bool) -> bool:
-    """Settle whether the potential gets the box, and refuse what would count images twice or not at all."""
-    if isinstance(potential, Potential):
-        stated, uses_box = potential.card.long_range, periodic or potential.card.periodic == "always"
-        name = f"the card of {potential.card.name!r}"
-    else:
-        stated, uses_box = potential._impl.getMLLongRange(), system.usesPeriodicBoundaryConditions()
-        name = "the MLPotential"
-    if stated is not None and long_range is not None and bool(stated) != bool(long_range):
-        raise errors.ParameterError(
-            f"long_range: got {long_range}, but {name} says {stated}; allowed is what it says. Leave long_range out."
-        )
-    ewald = any(isinstance(force, openmm.NonbondedForce) and uses_ewald(force) for force in system.getForces())
-    if not ewald:
-        return uses_box
-    far = long_range if stated is None else stated
-    if far is None:
-        raise errors.ParameterError(
-            f"long_range: got None, and {name} does not say whether the potential is long-ranged; in a System with "
-            "Ewald summation this decides whether the region's interaction with its periodic images stays classical. "
-            "Give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics."
-        )
-    if far and uses_box:
-        raise errors.UnsupportedError(
-            "long_range: the potential contains the region's interaction with its periodic images; taking the "
-            "classical one out is not supported in this version. Use the region as a cluster (periodic=False), or a "
-            "potential with a cutoff."
-        )
-    return uses_box
-
-
-def _formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int:
-    total = region.classical_charge
-    if charge is not None:
-        if int(charge) != charge:
-            raise errors.ParameterError(
-                f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
-            )
-        if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
-            _warn(
-                f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. "
-                "Check which is right."
-            )
-        return int(charge)
-    if not takes_charge:
-        if total is not None and abs(total) > _CHARGE_TOLERANCE:
-            _warn(
-                f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
-                "charge and describes what it was trained for. Check that it fits; charge=0 says that it does."
-            )
-        return 0
-    guess = region.guessed_charge
-    # A whole neutral molecule needs no guess; anything else does, and the user should know.
-    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cut_bonds):
-        _warn(
-            f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
-            f"e. Give charge={guess} if that is right."
-        )
-    return guess
 
 
 def _add_potential(

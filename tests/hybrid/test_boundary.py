@@ -132,8 +132,10 @@ def test_link_distances() -> None:
 
 
 def test_cuts_between_other_atoms_than_carbons_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"LIG1:C1 .* - LIG1:O1 .* is not between carbons"):
+    with pytest.warns(UserWarning, match=r"LIG1:C1 .* - LIG1:O1 .* is not between carbons") as caught:
         cut(molecules.PHOSPHATE, "C1 H1 H2 H3")
+    assert caught[0].filename == __file__
+    assert caught[0].lineno == cut.__code__.co_firstlineno + 2
 
 
 def wells(positions: torch.Tensor) -> torch.Tensor:

@@ -124,3 +124,12 @@ def test_topology_of_another_system() -> None:
     system.addParticle(1.0)
     with pytest.raises(ParticleError, match=r"topology: has \d+ atoms, but the System has 1 particles"):
         create_hybrid_system(case.topology, system, zero_potential(), [0])
+
+
+def test_warnings_point_to_the_line_of_the_caller() -> None:
+    """Of constraints and charges here; of restraints and polar cuts elsewhere they are made the same way."""
+    case = villin(rigidWater=True, constraints=app.HBonds)
+    with pytest.warns(UserWarning, match="constraints|charge") as caught:
+        create_hybrid_system(case.topology, case.system, zero_potential(), "resid 4 and not (name N H CA HA C O)")
+    assert len(caught) == 2
+    assert {warning.filename for warning in caught} == {__file__}
