@@ -1,11 +1,16 @@
 """Memory does not grow with steps or Contexts.  Each measurement has a process of its own."""
 
+import importlib.metadata
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
+
+from openmm_nn.native.build import source_hash
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRELUDE = """
@@ -47,7 +52,7 @@ context.setPositions(x)
 mm.LocalEnergyMinimizer.minimize(context, 10.0, 50)
 context.getIntegrator().step(500)
 before = resident()
-for _ in range(100):
+for _ in range({blocks}):
     context.getIntegrator().step(200)
     context.getState(getPositions=True, getEnergy=True, getForces=True)
 assert np.isfinite(context.getState(getEnergy=True).getPotentialEnergy()._value)
@@ -87,7 +92,7 @@ def measure(code: str, engine: str) -> float:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=500,
+        timeout=7000,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -96,8 +101,29 @@ def measure(code: str, engine: str) -> float:
 
 def test_steps_of_a_hybrid(shared: pathlib.Path, tmp_path: pathlib.Path, engine: str) -> None:
     """20,000 steps."""
-    code = HYBRID.format(shared=str(shared), path=str(tmp_path / "elastic.pt"))
+    code = HYBRID.format(shared=str(shared), path=str(tmp_path / "elastic.pt"), blocks=100)
     assert measure(code, engine) < 20.0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_many_steps_of_a_hybrid(shared: pathlib.Path, tmp_path: pathlib.Path, native: str) -> None:
+    """A million steps; the result is kept with the hash of the sources that it speaks for."""
+    steps = 1_000_000
+    code = HYBRID.format(shared=str(shared), path=str(tmp_path / "elastic.pt"), blocks=steps // 200)
+    start = time.monotonic()
+    grown = measure(code, native)
+    record = {
+        "what": "resident memory of a hybrid on the CPU platform: the peptide as an elastic network in 20 waters",
+        "command": "make soak",
+        "steps": steps,
+        "grown_MB": round(grown, 2),
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "native_sources_sha256": source_hash(),
+        "versions": {name: importlib.metadata.version(name) for name in ("openmm-nn", "openmm", "torch")},
+    }
+    (ROOT / "tests" / "reference" / "soak_memory.json").write_text(json.dumps(record, indent=2) + "\n")
+    assert grown < 20.0
 
 
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])

@@ -28,9 +28,15 @@ def make(
     for index in range(COUNT):
         system.addParticle(12.0)
         force.addParticle((-1) ** index * rng.uniform(0.1, 0.8), rng.uniform(0.15, 0.3), rng.uniform(0.1, 1.0))
-    for first, second, product, epsilon in (
-        (21, 22, 0.0, 0.0), (22, 23, 0.0, 0.0), (21, 23, 0.1, 0.2), (3, 39, -0.2, 0.0), (3, 4, 0.0, 0.0), (6, 7, 0.1, 0.1),
-    ):  # fmt: skip
+    exceptions = [
+        (21, 22, 0.0, 0.0),
+        (22, 23, 0.0, 0.0),
+        (21, 23, 0.1, 0.2),
+        (3, 39, -0.2, 0.0),
+        (3, 4, 0.0, 0.0),
+        (6, 7, 0.1, 0.1),
+    ]
+    for first, second, product, epsilon in exceptions:
         force.addException(first, second, product, 0.2, epsilon)
     force.setNonbondedMethod(getattr(mm.NonbondedForce, method))
     force.setCutoffDistance(0.8)
@@ -81,7 +87,7 @@ def region_system(force: mm.NonbondedForce, system: mm.System) -> tuple[mm.Syste
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("switch", (False, True), ids=("plain", "switch"))
+@pytest.mark.parametrize("switch", [False, True], ids=["plain", "switch"])
 def test_equals_what_zero_exceptions_remove(method: str, switch: bool) -> None:
     if method == "Ewald":
         # OpenMM's Ewald sum takes rectangular boxes.
