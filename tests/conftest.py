@@ -29,8 +29,28 @@ def pytest_report_header() -> list[str]:
     return [
         f"openmm {mm.Platform.getOpenMMVersion()}, torch {torch.__version__}; native extension: {native}",
         "platforms: " + ", ".join(str(case) for case in PLATFORMS) + (f"; no OpenCL: {reason}" if reason else ""),
+        "engines: native on every platform; Python on Reference, CPU and, of OpenCL, mixed precision",
         f"shared folder: {SHARED if SHARED.is_dir() else 'absent, tests that need it are skipped'}",
     ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the Python engine one precision of OpenCL: what differs between precisions is in the native kernels."""
+
+    def superfluous(item: pytest.Item) -> bool:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        case = parameters.get("platform")
+        return (
+            parameters.get("engine") == "python"
+            and isinstance(case, PlatformCase)
+            and case.name == "OpenCL"
+            and case.precision != "mixed"
+        )
+
+    dropped = [item for item in items if superfluous(item)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if not superfluous(item)]
 
 
 @pytest.fixture(params=PLATFORMS, ids=str)

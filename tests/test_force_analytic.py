@@ -1,17 +1,15 @@
 """Energies and forces of models that are known exactly, on every platform and engine."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import openmm as mm
 import pytest
-import torch
 
 import oracle
 from models import TORCHFORCE_K, ModelSet
 from models.analytic import HarmonicWithForces, StopGradient
-from models.generate import save, script
+from models.generate import script
 from openmm_nn import ModelCard, load_potential
 from platforms import REFERENCE, PlatformCase, energy_of, forces_of
 from systems import bare_system, make_periodic, random_cluster
