@@ -28,6 +28,8 @@ $(RUN):
 
 $(STAMP): pyproject.toml setup.py constraints.txt | $(RUN)
 	$(RUN) -m pip install -r constraints.txt
+	# Only its data, systems that the tests read, without what it needs to be imported.
+	$(RUN) -m pip install --no-deps openmmtools==0.27.0
 	OPENMM_NN_NO_NATIVE=1 $(RUN) -m pip install --no-build-isolation --no-deps -e .
 	@touch $@
 
