@@ -2,8 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
-from collections.abc import Callable
 
 import numpy as np
 import openmm as mm
@@ -11,26 +9,15 @@ import pytest
 import torch
 from openmm import app
 
-from models import BadEnergy, BadOutput, Harmonic, ModelSet, NotANumber
+from models import Harmonic, ModelSet
 from models.generate import save, script
-from openmm_nn import ModelCard, add_neural_force, create_system, export_potential, load_potential
-from openmm_nn.errors import OpenMMNNError
-from platforms import REFERENCE, PlatformCase, energy_of, forces_of
+from openmm_nn import add_neural_force, create_system, export_potential, load_potential
+from platforms import REFERENCE, PlatformCase, energy_of
+from refusals import refused
 from systems import BOXES, bare_system, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
 POSITIONS = random_cluster(NUMBERS, seed=61)
-
-
-def refused(action: Callable[[], object], *words: str) -> None:
-    """The action raises one of our errors, with all four parts and with these words (regular expressions)."""
-    with pytest.raises((OpenMMNNError, mm.OpenMMException)) as info:
-        action()
-    said = str(info.value)
-    for part in (r"allowed|must|should|only|there (is|are)", r"To fix|[.;] (then )?[A-Za-z]+ \w+"):
-        assert re.search(part, said), f"no {part!r} in: {said}"
-    for word in words:
-        assert re.search(word, said), f"no {word!r} in: {said}"
 
 
 def topology_of(symbols: list[str | None]) -> app.Topology:
@@ -182,78 +169,6 @@ def test_outputs_that_the_module_does_not_have(
         energy_of(REFERENCE.context(system, POSITIONS))
 
     refused(use, "energ|forces|outputs")
-
-
-# ---- what a model returns ---------------------------------------------------------------------------------------
-
-BAD = {
-    "vector": ["energy", r"6"],
-    "integer": ["energy", "(?i)int|long"],
-    "half": ["energy", "(?i)float16|half"],
-    "detached": ["energy|forces", "(?i)grad"],
-    "meta": ["energy", "(?i)meta"],
-    "forces_shape": ["forces", "3, ?6"],
-    "forces_half": ["forces", "(?i)float16|half"],
-}
-
-
-@pytest.mark.parametrize("kind", list(BAD))
-@pytest.mark.parametrize("scripted", [True, False])
-def test_wrong_outputs(platform: PlatformCase, engine: str, kind: str, scripted: bool) -> None:
-    forces = kind.startswith("forces")
-    module = BadOutput(kind) if forces else BadEnergy(kind)
-    card = ModelCard(
-        name="bad",
-        inputs=("positions",),
-        outputs=("energy", "forces") if forces else ("energy",),
-        format="torchscript" if scripted else "callable",
-        dtype="float32",
-    )
-
-    def use() -> None:
-        potential = load_potential(script(module) if scripted else module.eval().forward, card=card)
-        system = bare_system(6)
-        system.addForce(potential.create_force(atomic_numbers=NUMBERS))
-        forces_of(platform.context(system, POSITIONS))
-
-    refused(use, *BAD[kind])
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_positions_not_finite(models: ModelSet, platform: PlatformCase, engine: str, value: float) -> None:
-    system = bare_system(8)
-    system.addForce(models.pair("plain").create_force(atomic_numbers=NUMBERS, atoms=range(1, 7)))
-    positions = np.vstack([[[5.0, 5.0, 5.0]], POSITIONS, [[6.0, 6.0, 6.0]]])
-    positions[3, 1] = value
-    context = platform.context(system, positions)
-    with pytest.raises(mm.OpenMMException, match=r"(?is)position.*\b3\b|\b3\b.*position|^Particle coordinate is NaN"):
-        energy_of(context)
-    if platform.name == "CPU":
-        return  # it refuses what is not finite in any particle
-    positions[3, 1] = 0.0
-    if platform.name == "CPU" and np.isnan(value):
-        return  # OpenMM's CPU platform itself refuses any NaN
-    positions[0, 0] = value  # no atom of the region
-    context.setPositions(positions)
-    assert np.isfinite(energy_of(context))
-
-
-def test_energy_not_finite(platform: PlatformCase, engine: str, tmp_path: pathlib.Path) -> None:
-    """A NaN of the model stops the run before forces are scattered."""
-    path = save(NotANumber(), tmp_path / "nan.pt")
-    system = bare_system(6)
-    system.addForce(load_potential(path).create_force())
-    context = platform.context(system, POSITIONS)
-    assert np.isfinite(energy_of(context))
-    moved = POSITIONS.copy()
-    moved[0, 0] = 1.5
-    context.setPositions(moved)
-    with pytest.raises(mm.OpenMMException, match=r"(?i)nan|finite"):
-        energy_of(context)
-    with pytest.raises(mm.OpenMMException, match=r"(?i)nan|finite"):
-        context.getIntegrator().step(1)
-    context.setPositions(POSITIONS)
-    assert np.isfinite(energy_of(context))
 
 
 # ---- options ----------------------------------------------------------------------------------------------------
