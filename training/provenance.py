@@ -58,7 +58,7 @@ semi-empirical method: it is as right as that is, at best. Every number on this 
   shared CPU cores, seed 1. The run was resumed several times, and the time counts only what was kept: the first
   two thirds of the first pass in one process with 8000 pairs a batch, the rest in two with 4500; the kind `contact`
   was added to the labels in the fourth pass; `--minutes` brought the learning rate to its end in the seventh of twelve.
-  A new run by the commands below gives another, set of weights, not this one.
+  A new run by the commands below gives another set of weights, not this one.
 - **Shape**: cutoff 5 Å, one message, so that an atom feels atoms up to 10 Å away; no charges, no dispersion or
   electrostatics beyond that.
 """
