@@ -155,9 +155,9 @@ class Trainer:
         (self.out / "part.pt").replace(self.out / name)
         self.saved = time.time()
 
-    def progress(self) -> float:
+    def progress(self, steps: int) -> float:
         """Fraction of the run that is done, by steps or, with `--minutes`, by the clock if that is further."""
-        done = self.step / self.total
+        done = steps / self.total
         if self.arguments.minutes is not None:
             spent = (time.time() - self.began) / (60 * self.arguments.minutes)
             done = max(done, self.done_before + (1.0 - self.done_before) * spent)
@@ -187,7 +187,8 @@ class Trainer:
         loss = force + (0.1 + 0.9 * self.done) * energy * (3.0 / n)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.done = self.progress()
+        # With this batch: a run that is resumed starts from the same number.
+        self.done = self.progress(self.step + 1)
         if self.arguments.processes > 1:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             # The processes' clocks differ a little; they must agree on how far the run is.

@@ -106,4 +106,5 @@ def test_learning_rate_falls(labels, tmp_path):
     assert isinstance(arguments, argparse.Namespace)
     trainer = train.Trainer(Labels(labels, "train"), None, tmp_path, arguments)
     trainer.step = trainer.total
+    trainer.done = trainer.progress(trainer.step)
     assert trainer.rate() < 0.02 * arguments.rate
