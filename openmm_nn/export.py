@@ -38,20 +38,26 @@ def export_potential(
     Parameters
     ----------
     module
-        A ``torch.nn.Module``, which is scripted in evaluation mode, or a ``torch.jit.ScriptModule``. It is never frozen
-        before it is saved, so that its dtype can still be changed when it is loaded; the module given is not changed.
+        A ``torch.nn.Module``, which is scripted in evaluation mode, or a ``torch.jit.ScriptModule`` (not for
+        ``"aotinductor"``). It is never frozen before it is saved, so that its dtype can still be changed when it is
+        loaded; the module given is not changed.
     path
         The file, which is written as a whole or not at all.
     card
-        Its card; ``created_with`` is filled in where it is empty.
+        Its card; ``created_with`` is filled in where it is empty, and in a package ``format``, and ``dtype`` where it
+        is ``"platform"`` (then ``"float64"``): code has one precision.
     format
         ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce
-        runs it unchanged. ``"aotinductor"``: not yet in this version.
+        runs it unchanged. ``"aotinductor"``: a ``.pt2`` file, a package of machine code with energy, gradient and
+        derivatives by parameters in one graph, for any number of atoms and edges. It is faster, takes a minute or so to
+        compile and a C++ compiler to make (none to run), and fits this kind of machine only. It holds code for
+        one thread, and a second one for several unless torch uses one thread while it is made.
     example
         A value for every input of the card, by name. A module that cannot be scripted is traced with them, and so must
-        not branch on its inputs.
+        not branch on its inputs. A package is compared with the module for them.
     portable
-        Whether the file must run on machines of another kind; TorchScript files always do.
+        Whether a package must run on every processor of this kind, whatever its age, not only on those with all the
+        features of this one. TorchScript files always do.
 
     Returns
     -------
@@ -63,7 +69,9 @@ def export_potential(
     CardError
         If the card contradicts the module.
     ModelError
-        If the module cannot be scripted, or is frozen.
+        If the module cannot be scripted or exported, or is frozen; the message says what to do.
+    MissingDependencyError
+        If a package is to be made, and there is no C++ compiler.
     ParameterError
         If format, path or example are not allowed.
     UnsupportedError
@@ -79,21 +87,36 @@ def export_potential(
     """
     if format not in EXPORT_FORMATS:
         raise ParameterError(message("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these"))
-    if format == "aotinductor":
-        raise UnsupportedError(
-            message("format", "'aotinductor', not yet in this version", "'torchscript', 'torchforce'",
-                    "use format='torchscript'")
-        )  # fmt: skip
     if format == "torchforce" and not card.follows_torchforce:
         raise UnsupportedError(
             message("card", f"{card.name!r}, which TorchForce cannot run: {_difference(card)}",
                     "positions in nm of all particles, the box if periodic, then parameters; energy in kJ/mol",
                     "wrap the module in one that takes and returns these, with card=ModelCard.torchforce(...)")
         )  # fmt: skip
-    created_with = card.created_with or _created_with()
-    card = dataclasses.replace(card, format="torchscript", created_with=created_with)
+    card = dataclasses.replace(card, created_with=card.created_with or _created_with())
+    if format == "aotinductor":
+        return _export_package(module, Path(path), card, example, portable)
+    card = dataclasses.replace(card, format="torchscript")
     data = pack(_script(module, card, example), card)
     _write(Path(path), data)
+    return Potential(card, data=data)
+
+
+def _export_package(
+    module: Any, path: Path, card: ModelCard, example: Mapping[str, ArrayLike] | None, portable: bool
+) -> Potential:
+    from .aotinductor import compile_package
+
+    if path.suffix != ".pt2":
+        raise ParameterError(
+            message("path", str(path), "a name that ends in .pt2, which says that there is machine code inside",
+                    f"name it {path.with_suffix('.pt2').name}")
+        )  # fmt: skip
+    _check_directory(path)
+    if example is not None:
+        _check_example(card, example)
+    data, card = compile_package(module, card, example=example, portable=portable)
+    _write(path, data)
     return Potential(card, data=data)
 
 
@@ -166,25 +189,33 @@ def _compile_errors() -> tuple[type[Exception], ...]:
     return (RuntimeError, OSError, TypeError, FrontendError)
 
 
-def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple[Any, ...]:
-    import numpy as np
-    import torch
-
+def _check_example(card: ModelCard, example: Mapping[str, ArrayLike]) -> None:
     if set(example) != set(card.inputs):
         raise ParameterError(
             message("example", ", ".join(example), f"the card's inputs: {', '.join(card.inputs)}", "give one of each")
         )
+
+
+def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple[Any, ...]:
+    import numpy as np
+    import torch
+
+    _check_example(card, example)
     floating = torch.float32 if card.dtype == "float32" else torch.float64
     dtypes = {"atomic_numbers": torch.int64, "edge_index": torch.int64}
     return tuple(torch.tensor(np.asarray(example[n]), dtype=dtypes.get(n, floating)) for n in card.inputs)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
+def _check_directory(path: Path) -> None:
     if not path.parent.is_dir():
         raise ParameterError(
             message("path", str(path), "a file in a directory that exists", f"make the directory {path.parent}")
         )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    _check_directory(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:

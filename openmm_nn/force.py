@@ -240,7 +240,7 @@ def replace_model(force: Any, model: bytes, card: str) -> None:
     force
         A NeuralForce.
     model
-        Bytes of a TorchScript file.
+        Bytes of a TorchScript file, or of a compiled package that is trusted.
     card
         Its card, as JSON.
 

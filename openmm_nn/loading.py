@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .card import ModelCard
-from .errors import CardError, MissingDependencyError, ModelError, ParameterError, message
+from .errors import CardError, MissingDependencyError, ModelError, message
 from .formats import Format, find_format, formats, unavailable_formats
-from .modelfile import check_callable, check_script, pack, read_card, unpack, unsupported_package
+from .modelfile import check_callable, check_script, pack, read_card, unpack
+from .package import check_package, is_package, read_package
 from .potential import Potential
 from .runner import quiet_torchscript
+from .trust import trust_hash
 
 __all__ = ["AvailablePotential", "available_potentials", "load_potential", "trust_hash"]
 
 _BUNDLED = Path(__file__).with_name("bundled")
 _PREFIX = "openmm-nn/"
-_trusted: set[str] = set()
 
 
 def load_potential(
@@ -40,6 +41,14 @@ def load_potential(
         A torch device; by default that of the Context, and the CPU outside of OpenMM.
     trust
         Whether code inside a foreign checkpoint may run while it is read.
+
+    Notes
+    -----
+    A ``.pt2`` is a program: machine code, which does what its author wanted, with your rights. Nothing of it runs while
+    it is loaded, so that its card and hash can be looked at; it runs when the potential is evaluated or a Context is
+    made. Naming the file is taken as your word that it may, as naming a program on the command line is: its hash is
+    trusted from then on, in this process. A package inside somebody's XML has been named by nobody, and is run only
+    after `trust_hash`. Only files named ``.pt2`` are taken for packages, so that no other file surprises.
 
     Returns
     -------
@@ -108,26 +117,51 @@ def _not_found(text: str, path: Path) -> ModelError:
 
 
 def _load_file(path: Path, card: ModelCard | None, device: str | None) -> Potential:
-    if path.suffix == ".pt2":
-        unsupported_package(str(path))
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(
             message("source", f"{path}, which cannot be read ({error})", "a file that can", "check its permissions")
         ) from error
+    if is_package(data):
+        return _load_package(path, data, card, device)
     module, inside = unpack(data, str(path))
-    if inside is not None and card is not None and card != inside:
-        raise CardError(
-            message("card", f"a card for {path}, which has another one inside", "the card inside the file",
-                    "leave card out, or export the module again with the card that is right")
-        )  # fmt: skip
+    _check_card(path, card, inside)
     chosen = inside or card or ModelCard.torchforce()
     try:
         check_script(module, chosen)
     except CardError as error:
         raise CardError(f"{path}: {error}") from error
     return Potential(chosen, data=data, module=module, device=device)
+
+
+def _check_card(path: Path, given: ModelCard | None, inside: ModelCard | None) -> None:
+    if inside is not None and given is not None and given != inside:
+        raise CardError(
+            message("card", f"a card for {path}, which has another one inside", "the card inside the file",
+                    "leave card out, or export the module again with the card that is right")
+        )  # fmt: skip
+
+
+def _load_package(path: Path, data: bytes, card: ModelCard | None, device: str | None) -> Potential:
+    if path.suffix != ".pt2":
+        raise ModelError(
+            message(f"file {path}", "a compiled package, which holds machine code", "the ending .pt2, which says so",
+                    "rename it if you trust it; else do not run it")
+        )  # fmt: skip
+    info = read_package(data, str(path))
+    _check_card(path, card, info.card)
+    chosen = info.card or card
+    if chosen is None:
+        raise CardError(
+            message("card", "None", f"a ModelCard: {path} was not written by export_potential and has none inside",
+                    "give card=ModelCard(...), which lists inputs and outputs of the code in order, forces included")
+        )  # fmt: skip
+    chosen = dataclasses.replace(chosen, format="aotinductor")
+    check_package(info, chosen, str(path))
+    # Whoever names a program wants it run: see the notes of load_potential.
+    trust_hash(hashlib.sha256(data).hexdigest())
+    return Potential(chosen, data=data, device=device)
 
 
 def _load_foreign(family: Format, source: str, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
@@ -213,29 +247,3 @@ def available_potentials() -> list[AvailablePotential]:
 def _bundled() -> dict[str, Path]:
     """Return the files that ship with the package, by name."""
     return {f"{_PREFIX}{path.stem}": path for path in sorted(_BUNDLED.glob("*.pt"))}
-
-
-def trust_hash(sha256: str) -> None:
-    """Trust a model with machine code inside (``.pt2``) that is met in XML, for this process.
-
-    Such packages are not run in this version; what is trusted is kept for the runner that will.
-
-    Parameters
-    ----------
-    sha256
-        Hash of the file's bytes, in hexadecimal.
-
-    Raises
-    ------
-    ParameterError
-        If it is no such hash.
-
-    Examples
-    --------
-    >>> from openmm_nn import trust_hash
-    >>> trust_hash("0" * 64)
-    """
-    given: Any = sha256
-    if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
-        raise ParameterError(message("sha256", repr(sha256), "64 hexadecimal digits", "give Potential.sha256"))
-    _trusted.add(sha256.lower())

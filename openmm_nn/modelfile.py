@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
-from .errors import CardError, ModelError, UnsupportedError, message
+from .errors import CardError, ModelError, message
 from .runner import read_script, write_script
 
 __all__ = ["check_callable", "check_script", "pack", "read_card", "required_arguments", "unpack"]
@@ -81,7 +81,7 @@ def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
 
 def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     """Raise the error that says what a file is that cannot be read."""
-    allowed = "a TorchScript file (.pt)"
+    allowed = "an AOTInductor package (.pt2)" if name.endswith(".pt2") else "a TorchScript file (.pt)"
     if not data:
         raise ModelError(message(f"file {name}", "an empty file", allowed, "get or export the file again"))
     try:
@@ -90,8 +90,11 @@ def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     except (zipfile.BadZipFile, OSError, ValueError):
         got = "a file that is truncated or damaged" if data[:2] == b"PK" else "a file that is no model"
         raise ModelError(message(f"file {name}", got, allowed, "get or export the file again")) from None
-    if any(entry.startswith("data/aotinductor") for entry in members):
-        unsupported_package(name)
+    if any(entry.startswith("models/") for entry in members):
+        raise ModelError(
+            message(f"file {name}", "an exported program that is not compiled", f"{allowed} or a compiled one (.pt2)",
+                    "compile its module: openmm_nn.export_potential(module, path, card, format='aotinductor')")
+        )  # fmt: skip
     if "data.pkl" in members and "constants.pkl" not in members:
         raise ModelError(
             message(f"file {name}", "a pickled checkpoint, which no registered format can read", allowed,
@@ -100,20 +103,6 @@ def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     raise ModelError(
         message(f"file {name}", f"a file that torch cannot read ({' '.join(reason[:3])})", allowed,
                 "get or export the file again, with a torch no newer than this one")
-    )  # fmt: skip
-
-
-def unsupported_package(name: str) -> NoReturn:
-    """Raise the error for an AOTInductor package.
-
-    Parameters
-    ----------
-    name
-        Name of the file.
-    """
-    raise UnsupportedError(
-        message(f"file {name}", "an AOTInductor package (.pt2), not yet in this version", "a TorchScript file (.pt)",
-                "export the potential with format='torchscript'")
     )  # fmt: skip
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from .arguments import check_charge, check_multiplicity, check_numbers
 from .card import ModelCard
-from .errors import ParameterError, ParticleError, message
+from .errors import ParameterError, ParticleError, UnsupportedError, message
 from .evaluate import Evaluator, potential_parameters
 from .force import Link, ModelSource, create_force
 from .geometry import as_box
+from .package import PackageRunner
 from .runner import ModuleRunner, read_script
 from .units import in_nanometers
 
@@ -113,7 +114,12 @@ class Potential:
 
     @property
     def module(self) -> Any:
-        """The module or callable; read when first asked for."""
+        """The module or callable; read when first asked for. A compiled package has none."""
+        if self._card.format == "aotinductor":
+            raise UnsupportedError(
+                message("module", f"that of {self._card.name!r}, a compiled package", "potentials of TorchScript",
+                        "use evaluate() or create_force(), or load its .pt file")
+            )  # fmt: skip
         if self._module is None and self._data is not None:
             self._module = read_script(self._data)
         return self._module
@@ -135,8 +141,13 @@ class Potential:
         """
         key = (device, precision)
         if key not in self._runners:
-            self._runners[key] = ModuleRunner(self.module, self._card, device=device, precision=precision)
+            self._runners[key] = self._make_runner(self._card, device, precision)
         return self._runners[key]
+
+    def _make_runner(self, card: ModelCard, device: str, precision: str) -> ModuleRunner:
+        if card.format == "aotinductor" and self._data is not None:
+            return PackageRunner(self._data, card, device=device, precision=precision)
+        return ModuleRunner(self.module, card, device=device, precision=precision)
 
     def evaluate(
         self,
@@ -316,7 +327,7 @@ class Potential:
             card=card,
             data=self._data,
             sha256=self._sha256 or "",
-            make_runner=lambda device, precision: ModuleRunner(self.module, card, device=device, precision=precision),
+            make_runner=lambda device, precision: self._make_runner(card, device, precision),
             device=self._device,
         )
 

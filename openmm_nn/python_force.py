@@ -20,7 +20,8 @@ from .card import ModelCard
 from .errors import ModelError, ParticleError, UnsupportedError, message
 from .evaluate import EngineResult, Evaluator, LocalLink
 from .geometry import as_box
-from .runner import ModuleRunner, read_script
+from .package import make_runner
+from .runner import ModuleRunner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -313,14 +314,14 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
         Parameters
         ----------
         model
-            Bytes of a TorchScript file.
+            Bytes of a TorchScript file or a package.
         card
             Its card as JSON.
         """
         new = ModelCard.from_json(card)
         runner = self._computation.runner
         precision = {"torch.float32": "single", "torch.float64": "double"}[str(runner.dtype)]
-        self._staged = (new, ModuleRunner(read_script(model), new, device=str(runner.device), precision=precision))
+        self._staged = (new, make_runner(model, new, device=str(runner.device), precision=precision))
         self._data = model
         self._sha256 = hashlib.sha256(model).hexdigest()
 

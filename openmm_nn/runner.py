@@ -325,17 +325,25 @@ class ModuleRunner:
                         f"a module that takes {', '.join(self.card.inputs)}", "correct the module or its card")
             ) from error  # fmt: skip
         outputs: Sequence[Any] = returned if isinstance(returned, tuple | list) else (returned,)
-        if len(outputs) != len(self.card.outputs):
+        if len(outputs) != len(self._expected_outputs()):
             raise ModelError(
-                message("outputs of the model", f"{len(outputs)} of them", f"those of its card: {self.card.outputs}",
+                message("outputs of the model", f"{len(outputs)} of them",
+                        f"those of its card: {tuple(self._expected_outputs())}",
                         "correct the model or the outputs in its card")
             )  # fmt: skip
         return outputs
 
+    def _expected_outputs(self) -> Sequence[str]:
+        return self.card.outputs
+
     def _read(self, outputs: Sequence[Any], atoms: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the energy as (K, terms of a member) and the forces (N,3), checked."""
+        energy = self._read_energy(outputs[0], atoms)
+        return energy, self._read_forces(outputs[1], atoms) if self.card.returns_forces else None
+
+    def _read_energy(self, value: Any, atoms: int) -> torch.Tensor:
         name, members = self.card.outputs[0], self.card.committee_size
-        energy = self._floating(outputs[0], name)
+        energy = self._floating(value, name)
         shape = tuple(energy.shape)
         shapes: tuple[tuple[int, ...], ...]
         if name == "energy":
@@ -347,13 +355,13 @@ class ModuleRunner:
         if shape not in shapes:
             allowed = f"shape {' or '.join(map(str, shapes))} for {members} members and {atoms} atoms"
             raise self._wrong(name, energy, allowed, "correct the model, or outputs and committee_size in its card")
-        energy = energy.reshape(members if name != "energy" else 1, -1)
-        if not self.card.returns_forces:
-            return energy, None
-        forces = self._floating(outputs[1], "forces")
+        return energy.reshape(members if name != "energy" else 1, -1)
+
+    def _read_forces(self, value: Any, atoms: int) -> torch.Tensor:
+        forces = self._floating(value, "forces")
         if tuple(forces.shape) != (atoms, 3):
             raise self._wrong("forces", forces, f"shape {(atoms, 3)}", "return one force vector for every atom")
-        return energy, forces
+        return forces
 
     def _floating(self, value: Any, name: str) -> torch.Tensor:
         import torch

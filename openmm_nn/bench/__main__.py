@@ -9,6 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from .model import ModelResult, measure_model
 from .step import StepResult, measure_step
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
@@ -57,21 +58,46 @@ def main() -> None:
     step.add_argument("--platform", default="CPU")
     step.add_argument("--no-peers", action="store_true", help="leave openmm-ml out")
     step.add_argument("--json", type=Path, help="write the numbers here too")
+    model = commands.add_parser("model", help="time of an evaluation, TorchScript and compiled")
+    model.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
+    model.add_argument("--region", default="resname ACE ALA NME", help="MDTraj selection (default: %(default)s)")
+    model.add_argument("--potential", default="openmm-nn/hcno-1", help="as TorchScript (default: %(default)s)")
+    model.add_argument("--package", type=Path, help="the same compiled (default: compile the bundled one; a minute)")
+    model.add_argument("--portable", action="store_true", help="compile for every processor of this kind")
+    model.add_argument("--sizes", type=int, nargs="+", default=[22, 200], help="atoms, about (default: 22 200)")
+    model.add_argument("--rounds", type=int, default=15)
+    model.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
+    model.add_argument("--json", type=Path, help="write the numbers here too")
     arguments = parser.parse_args()
     if not arguments.structure.is_file():
         parser.error(f"--structure: no file {arguments.structure}; give a PDB file of a molecule in a box of water")
-    result = measure_step(
-        arguments.structure,
-        arguments.region,
-        potential=arguments.potential,
-        waters=arguments.waters,
-        rounds=arguments.rounds,
-        steps=arguments.steps,
-        threads=arguments.threads,
-        platform_name=arguments.platform,
-        peers=not arguments.no_peers,
-    )
-    sys.stdout.write(table(result) + "\n")
+    result: StepResult | ModelResult
+    if arguments.command == "model":
+        result = measure_model(
+            arguments.structure,
+            scripted=arguments.potential,
+            package=arguments.package,
+            region=arguments.region,
+            sizes=arguments.sizes,
+            rounds=arguments.rounds,
+            threads=arguments.threads,
+            portable=arguments.portable,
+        )
+        text = result.table()
+    else:
+        result = measure_step(
+            arguments.structure,
+            arguments.region,
+            potential=arguments.potential,
+            waters=arguments.waters,
+            rounds=arguments.rounds,
+            steps=arguments.steps,
+            threads=arguments.threads,
+            platform_name=arguments.platform,
+            peers=not arguments.no_peers,
+        )
+        text = table(result)
+    sys.stdout.write(text + "\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
 

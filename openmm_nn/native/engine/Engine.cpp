@@ -1,5 +1,5 @@
 #include "Engine.h"
-#include "TorchScriptRunner.h"
+#include "RunnerFactory.h"
 #include "openmm/OpenMMException.h"
 #include <cmath>
 #include <iostream>
@@ -11,10 +11,6 @@ using std::map;
 using std::string;
 using std::to_string;
 using std::vector;
-
-// Below this many atoms a second thread costs more than it saves, since torch's threads wait by spinning on the cores
-// that OpenMM's threads want.  The property "threads" overrides it.
-static const int singleThreadAtoms = 100;
 
 static string formatted(const Vec3& v) {
     std::stringstream stream;
@@ -81,13 +77,7 @@ Engine::~Engine() {
 void Engine::setModel(const NeuralForce& force) {
     ModelSignature newSignature = force.getSignature();
     newSignature.validate();
-    std::shared_ptr<ModelRunner> newRunner = force.getRunner();
-    if (!newRunner) {
-        map<string, string> properties = force.getProperties();
-        if (inputs.numAtoms() < singleThreadAtoms)
-            properties.insert({"threads", "1"});
-        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, properties, platformDouble);
-    }
+    std::shared_ptr<ModelRunner> newRunner = createRunner(force, inputs.numAtoms(), platformDouble);
     signature = newSignature;
     runner = newRunner;
     energyOffset = force.getEnergyOffset();

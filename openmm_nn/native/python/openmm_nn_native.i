@@ -161,6 +161,8 @@ namespace OpenMMNN {
 
 %feature("autodoc", "0");
 %feature("docstring") NeuralForce "A force whose energy is that of a neural potential.  Made by Potential.create_force().";
+%feature("docstring") NeuralForce::trustHash "Trust a compiled model by the SHA-256 of its bytes, for this process.";
+%feature("docstring") NeuralForce::isTrusted "Whether the compiled model with this SHA-256 is trusted.";
 %feature("docstring") NeuralForce::getMemberEnergies "The energy of every committee member at the positions of a Context [kJ/mol].";
 %feature("docstring") NeuralForce::getForceStd "The standard deviation of the members' forces on every atom that the model sees [kJ/mol/nm].";
 %feature("docstring") NeuralForce::getStatistics "Counts since the Context was made: evaluations, warmup_evaluations, atoms, edges, bytes.";
@@ -168,6 +170,8 @@ namespace OpenMMNN {
 
 class NeuralForce : public OpenMM::Force {
 public:
+    static void trustHash(const std::string& hash);
+    static bool isTrusted(const std::string& hash);
     NeuralForce(const std::string& model, const std::string& card);
     const std::string& getCard() const;
     const std::string& getModelHash() const;

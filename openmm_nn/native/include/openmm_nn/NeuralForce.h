@@ -39,6 +39,15 @@ public:
     /** Properties that setProperty() accepts. */
     static const std::vector<std::string>& getPropertyNames();
     /**
+     * Trust a model that holds machine code (a compiled package, .pt2), for this process.  No other is run.  The
+     * environment variable OPENMM_NN_TRUST lists more hashes, separated by spaces, commas or colons.
+     *
+     * @param hash  the SHA-256 of the model's bytes, in hexadecimal
+     */
+    static void trustHash(const std::string& hash);
+    /** Whether the model with this hash is trusted. */
+    static bool isTrusted(const std::string& hash);
+    /**
      * Create a NeuralForce.
      *
      * @param model   the bytes of an exported model

@@ -1,0 +1,244 @@
+"""Time of an evaluation: a potential as TorchScript and the same one compiled, for a small and a larger region."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from ..export import export_potential
+from ..loading import load_potential
+from ..potential import Potential
+
+__all__ = ["ModelResult", "compile_bundled", "measure_model"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_WARM_UP = 20
+_PLATFORM = "Reference"
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Times of an evaluation of energy and forces, from interleaved rounds.
+
+    Parameters
+    ----------
+    times
+        Milliseconds an evaluation, by number of atoms, then by contender: ``.pt``, ``.pt2``; one number a round.
+    differences
+        By number of atoms: of the energy in kJ/mol, and the largest of the forces in kJ/mol/nm.
+    edges
+        By number of atoms.
+    setting
+        What was measured, and on what.
+    """
+
+    times: Mapping[int, Mapping[str, list[float]]]
+    differences: Mapping[int, tuple[float, float]]
+    edges: Mapping[int, int]
+    setting: Mapping[str, str] = field(default_factory=dict)
+
+    def ratio(self, atoms: int) -> float:
+        """Return the time of the compiled model relative to TorchScript's, the median over the rounds.
+
+        Parameters
+        ----------
+        atoms
+            A key of `times`.
+
+        Returns
+        -------
+        float
+            Less than 1 if the compiled model is faster.
+        """
+        rounds = zip(self.times[atoms][".pt2"], self.times[atoms][".pt"], strict=True)
+        return float(statistics.median(compiled / scripted for compiled, scripted in rounds))
+
+    def table(self) -> str:
+        """Write the result as text.
+
+        Returns
+        -------
+        str
+            Medians and ratios.
+        """
+        lines = [f"{name}: {value}" for name, value in self.setting.items()]
+        lines += ["", f"{'atoms':>6} {'edges':>7} {'.pt ms':>9} {'.pt2 ms':>9} {'ratio':>7}   difference of E, F"]
+        for atoms, times in self.times.items():
+            scripted, compiled = (statistics.median(times[name]) for name in (".pt", ".pt2"))
+            energy, forces = self.differences[atoms]
+            lines.append(
+                f"{atoms:6} {self.edges[atoms]:7} {scripted:9.3f} {compiled:9.3f} {self.ratio(atoms):7.3f}   "
+                f"{energy:.1e} kJ/mol, {forces:.1e} kJ/mol/nm"
+            )
+        return "\n".join(lines)
+
+
+def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
+    """Compile the bundled potential from its source, which a checkout of the repository has.
+
+    Parameters
+    ----------
+    path
+        The ``.pt2`` file to write.
+    portable
+        Whether it must run on every processor of this kind.
+
+    Returns
+    -------
+    Potential
+        The compiled one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this is not a checkout.
+
+    Examples
+    --------
+    >>> from openmm_nn.bench.model import compile_bundled
+    >>> potential = compile_bundled("hcno-1.pt2")  # doctest: +SKIP
+    """
+    from ..bundled import BUNDLED
+
+    source = _ROOT / "training" / "model.py"
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: the source of the network is in a checkout of the repository only")
+    if str(_ROOT) not in sys.path:
+        sys.path.append(str(_ROOT))
+    import importlib
+
+    read: Callable[[Path], Any] = importlib.import_module("training.model").read
+    name = "openmm-nn/hcno-1"
+    card = load_potential(name).card
+    return export_potential(read(BUNDLED[name]), path, card, format="aotinductor", portable=portable)
+
+
+def measure_model(
+    structure: str | Path,
+    *,
+    scripted: str = "openmm-nn/hcno-1",
+    package: str | Path | None = None,
+    region: str = "resname ACE ALA NME",
+    sizes: Sequence[int] = (22, 200),
+    rounds: int = 15,
+    threads: int = 0,
+    portable: bool = False,
+) -> ModelResult:
+    """Measure the time of an evaluation of energy and forces by the native force.
+
+    Parameters
+    ----------
+    structure
+        A PDB file.
+    scripted
+        The potential as TorchScript.
+    package
+        The same one compiled; None to compile the bundled potential from its source.
+    region
+        MDTraj selection of the first atoms of every region; the molecules nearest to it follow.
+    sizes
+        Numbers of atoms, about: molecules stay whole.
+    rounds
+        Of ten evaluations of each contender in turn, so that a machine whose speed drifts slows both.
+    threads
+        Threads of torch; 0 for the default of the engine, which is 1 below 100 atoms.
+    portable
+        Whether the bundled potential is compiled for every processor of this kind.
+
+    Returns
+    -------
+    ModelResult
+        The times.
+
+    Examples
+    --------
+    >>> from openmm_nn.bench import measure_model
+    >>> measure_model("alanine-dipeptide-explicit.pdb").ratio(22)  # doctest: +SKIP
+    """
+    pdb = app.PDBFile(str(structure))
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = (
+            compile_bundled(Path(folder) / "bundled.pt2", portable=portable)
+            if package is None
+            else load_potential(package)
+        )
+    contenders = {".pt": load_potential(scripted), ".pt2": compiled}
+    times: dict[int, dict[str, list[float]]] = {}
+    differences: dict[int, tuple[float, float]] = {}
+    edges: dict[int, int] = {}
+    for size in sizes:
+        atoms = _nearest(pdb, region, size)
+        contexts = {name: _context(potential, pdb, atoms, threads) for name, potential in contenders.items()}
+        states = [context.getState(energy=True, forces=True) for context, _ in contexts.values()]
+        energies = [state.getPotentialEnergy()._value for state in states]
+        forces = [state.getForces(asNumpy=True)._value for state in states]
+        count = len(atoms)
+        differences[count] = (abs(energies[1] - energies[0]), float(np.abs(forces[1] - forces[0]).max()))
+        context, force = contexts[".pt2"]
+        statistics_ = force.getStatistics(context)
+        edges[count] = statistics_["edges"] // statistics_["evaluations"]
+        times[count] = {name: [] for name in contexts}
+        for round_ in range(-1, rounds):
+            for name, (context, _) in contexts.items():
+                begin = time.perf_counter()
+                for _ in range(_WARM_UP if round_ < 0 else 10):
+                    context.getState(energy=True, forces=True)
+                if round_ >= 0:
+                    times[count][name].append(100.0 * (time.perf_counter() - begin))
+    setting = {
+        "structure": Path(structure).name,
+        "potential": scripted,
+        "compiled for": "every processor of this kind" if portable else "this processor",
+        "platform": _PLATFORM,
+        "threads of torch": str(threads or "default of the engine"),
+        "rounds": f"{rounds} of 10 evaluations",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    return ModelResult(times=times, differences=differences, edges=edges, setting=setting)
+
+
+def _nearest(pdb: app.PDBFile, region: str, size: int) -> list[int]:
+    """Return the atoms of the region and of the molecules nearest to it, about `size` of them."""
+    import mdtraj
+
+    chosen = mdtraj.Topology.from_openmm(pdb.topology).select(region).tolist()
+    positions = np.asarray(pdb.positions.value_in_unit(unit.nanometer))
+    inside = set(chosen)
+    residues = [[atom.index for atom in residue.atoms()] for residue in pdb.topology.residues()]
+    others = [indices for indices in residues if not inside.intersection(indices)]
+    center = positions[chosen].mean(axis=0)
+    others.sort(key=lambda indices: float(np.linalg.norm(positions[indices[0]] - center)))
+    for indices in others:
+        if len(chosen) + len(indices) > size:
+            break
+        chosen += indices
+    return [int(index) for index in chosen]
+
+
+def _context(potential: Potential, pdb: app.PDBFile, atoms: Sequence[int], threads: int) -> tuple[openmm.Context, Any]:
+    """Return a Context of these atoms alone, as a cluster, and its force."""
+    elements = [atom.element.atomic_number for atom in pdb.topology.atoms()]
+    numbers = [elements[index] for index in atoms]
+    properties = {"threads": str(threads)} if threads else None
+    force = potential.create_force(
+        atomic_numbers=numbers, periodic=None if potential.card.periodic != "optional" else False, properties=properties
+    )
+    system = openmm.System()
+    for _ in atoms:
+        system.addParticle(1.0)
+    system.addForce(force)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(_PLATFORM))
+    context.setPositions(np.asarray(pdb.positions.value_in_unit(unit.nanometer))[list(atoms)])
+    return context, force

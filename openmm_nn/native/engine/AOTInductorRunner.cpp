@@ -1,0 +1,182 @@
+#include "AOTInductorRunner.h"
+#include "Package.h"
+#include "TorchTensors.h"
+#include "openmm/OpenMMException.h"
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/inductor/aoti_runner/model_container_runner_cpu.h>
+#include <algorithm>
+#include <sys/utsname.h>
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::map;
+using std::string;
+using std::to_string;
+using std::vector;
+
+static const string weightsInput = "member_weights", derivativePrefix = "derivative:";
+
+class AOTInductorRunner::Implementation {
+public:
+    Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble);
+    void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
+private:
+    void checkMachine(const Package& package) const;
+    void checkGraph() const;
+    vector<at::Tensor> call(vector<at::Tensor> arguments, const at::Tensor& weights);
+    size_t outputIndex(const string& name) const;
+    ModelSignature signature;
+    TorchOptions options;
+    TorchTensors tensors;
+    vector<string> graphInputs, graphOutputs;
+    std::unique_ptr<torch::inductor::AOTIModelContainerRunner> library;
+};
+
+static string join(const vector<string>& words, const string& separator = ", ") {
+    string text;
+    for (const string& word : words)
+        text += (text.empty() ? "" : separator)+word;
+    return text;
+}
+
+/** What an exception says, without the C++ backtrace of torch. */
+static string reason(const std::exception& e) {
+    auto error = dynamic_cast<const c10::Error*>(&e);
+    return error == NULL ? e.what() : TorchTensors::reason(*error);
+}
+
+AOTInductorRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+        signature(signature), options(signature, properties, platformDouble), tensors(signature, options) {
+    Package package(model);
+    checkMachine(package);
+    string compiled = package.has("openmm_nn_dtype") ? package.get("openmm_nn_dtype") : signature.dtype;
+    string wanted = (options.dtype == at::kDouble ? "float64" : "float32");
+    if (compiled != wanted)
+        throw OpenMMException("NeuralForce: the model was compiled for "+compiled+", and "+wanted+" is asked for. A compiled model has only one precision. "
+                "Leave the property precision at 'model', or export the potential again with dtype='"+wanted+"' in its card");
+    graphInputs = package.has("openmm_nn_inputs") ? package.getList("openmm_nn_inputs") : signature.inputs;
+    graphOutputs = package.has("openmm_nn_outputs") ? package.getList("openmm_nn_outputs") : signature.outputs;
+    checkGraph();
+    // What the library needs is in memory once it is loaded: nothing is left behind, even by a process that is killed.
+    PrivateDirectory directory;
+    bool parallel = (options.threads == 0 ? at::get_num_threads() : options.threads) > 1;
+    string path = package.unpack(parallel && package.hasModel("parallel") ? "parallel" : "model", directory);
+    try {
+        library.reset(new torch::inductor::AOTIModelContainerRunnerCpu(path));
+    }
+    catch (const std::exception& e) {
+        throw OpenMMException("NeuralForce: the compiled model could not be loaded: "+reason(e)+". It was compiled with torch "+
+                (package.has("openmm_nn_torch") ? package.get("openmm_nn_torch") : "of an unknown version")+" for "+package.get("AOTI_MACHINE")+
+                "; export the potential again on this machine. If the directory "+directory.getPath()+" does not allow code to be run, set TMPDIR to one that does");
+    }
+}
+
+void AOTInductorRunner::Implementation::checkMachine(const Package& package) const {
+    struct utsname system;
+    if (uname(&system) != 0)
+        system.machine[0] = 0;
+    string machine = package.get("AOTI_MACHINE"), device = package.get("AOTI_DEVICE_KEY");
+    if (!machine.empty() && machine != system.machine)
+        throw OpenMMException("NeuralForce: the model was compiled for processors of the kind "+machine+", and there is only one of the kind "+system.machine+" here. Export the potential again on a machine of this kind");
+    if (device != options.device.str())
+        throw OpenMMException("NeuralForce: the model was compiled for the device '"+device+"', and this platform runs models on '"+options.device.str()+"' only. Export the potential again for that device");
+    const vector<string>& features = processorFeatures();
+    vector<string> missing;
+    for (const string& feature : package.getList("openmm_nn_processor"))
+        if (!features.empty() && std::find(features.begin(), features.end(), feature) == features.end())
+            missing.push_back(feature);
+    if (!missing.empty())
+        throw OpenMMException("NeuralForce: the model was compiled for a processor with "+join(missing)+", which this one lacks; it must have all of them. "
+                "Export the potential again on this machine, or anywhere with export_potential(..., portable=True)");
+}
+
+void AOTInductorRunner::Implementation::checkGraph() const {
+    vector<string> expected = signature.inputs;
+    if (!graphInputs.empty() && graphInputs.back() == weightsInput)
+        expected.push_back(weightsInput);
+    if (graphInputs != expected)
+        throw OpenMMException("NeuralForce: the compiled model takes "+join(graphInputs)+", but its card lists "+join(signature.inputs)+"; export it again with a card that fits");
+    if (graphOutputs.empty() || graphOutputs[0] != signature.outputs[0])
+        throw OpenMMException("NeuralForce: the compiled model returns "+join(graphOutputs)+", but its card lists "+join(signature.outputs)+"; export it again with a card that fits");
+    if (outputIndex("forces") == graphOutputs.size())
+        throw OpenMMException("NeuralForce: the compiled model returns "+join(graphOutputs)+" and no forces, and compiled code cannot be differentiated. "
+                "Export the potential with openmm_nn.export_potential(..., format='aotinductor'), which compiles the gradient with the energy");
+}
+
+size_t AOTInductorRunner::Implementation::outputIndex(const string& name) const {
+    return std::find(graphOutputs.begin(), graphOutputs.end(), name)-graphOutputs.begin();
+}
+
+vector<at::Tensor> AOTInductorRunner::Implementation::call(vector<at::Tensor> arguments, const at::Tensor& weights) {
+    if (weights.defined())
+        arguments.push_back(weights);
+    vector<at::Tensor> returned;
+    try {
+        returned = library->run(arguments);
+    }
+    catch (const std::exception& e) {
+        throw OpenMMException("NeuralForce: the compiled model failed: "+reason(e));
+    }
+    if (returned.size() != graphOutputs.size())
+        throw OpenMMException("NeuralForce: the compiled model returned "+to_string(returned.size())+" outputs, but its description lists "+join(graphOutputs)+"; export it again");
+    return returned;
+}
+
+void AOTInductorRunner::Implementation::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
+    ThreadGuard threadGuard(options.threads);
+    at::NoGradGuard noGrad;
+    outputs.energies.clear();
+    outputs.forces.clear();
+    outputs.derivatives.clear();
+    const int64_t n = inputs.numAtoms();
+    const bool weighted = (graphInputs.back() == weightsInput);
+    const int64_t members = signature.committeeSize;
+    if (request.memberForces && members > 1 && !weighted)
+        throw OpenMMException("getForceStd: the model returns the mean force itself, so the forces of its members are not known");
+    vector<at::Tensor> arguments = tensors.inputs(inputs);
+    at::Tensor weights;
+    if (weighted)
+        weights = at::full({members}, 1.0/members, at::TensorOptions().dtype(options.dtype).device(options.device));
+    const size_t forcesIndex = outputIndex("forces");
+    if (request.forces || !request.derivatives.empty() || !request.memberForces) {
+        vector<at::Tensor> returned = call(arguments, weights);
+        TorchTensors::copyTo(tensors.energy(returned[0], n).to(at::kDouble).sum(1), outputs.energies);
+        if (request.forces)
+            TorchTensors::copyTo(tensors.forces(returned[forcesIndex], n), outputs.forces);
+        const vector<string> parameters = signature.getParameters();
+        for (int index : request.derivatives) {
+            size_t output = outputIndex(derivativePrefix+parameters[index]);
+            if (output == graphOutputs.size())
+                throw OpenMMException("NeuralForce: the compiled model returns "+join(graphOutputs)+" only, and not the derivative by the parameter '"+parameters[index]+"'. "
+                        "Export the potential with openmm_nn.export_potential(..., format='aotinductor'), which compiles it, or do not ask for this derivative");
+            TorchTensors::copyTo(returned[output], outputs.derivatives);
+        }
+    }
+    if (request.memberForces)
+        for (int64_t k = 0; k < members; k++) {
+            if (weighted) {
+                weights = at::zeros({members}, weights.options());
+                weights[k].fill_(1.0);
+            }
+            vector<at::Tensor> returned = call(arguments, weights);
+            if (outputs.energies.empty())
+                TorchTensors::copyTo(tensors.energy(returned[0], n).to(at::kDouble).sum(1), outputs.energies);
+            TorchTensors::copyTo(tensors.forces(returned[forcesIndex], n), outputs.forces);
+        }
+}
+
+bool AOTInductorRunner::recognize(const string& model) {
+    return Package::recognize(model);
+}
+
+AOTInductorRunner::AOTInductorRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+        implementation(new Implementation(model, signature, properties, platformDouble)) {
+}
+
+AOTInductorRunner::~AOTInductorRunner() {
+}
+
+void AOTInductorRunner::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
+    implementation->run(inputs, request, outputs);
+}

@@ -1,0 +1,29 @@
+#include "RunnerFactory.h"
+#include "AOTInductorRunner.h"
+#include "TorchScriptRunner.h"
+#include "openmm/OpenMMException.h"
+
+using namespace OpenMM;
+using namespace OpenMMNN;
+using std::map;
+using std::string;
+
+// Below this many atoms a second thread costs more than it saves, since torch's threads wait by spinning on the cores
+// that OpenMM's threads want.  The property "threads" overrides it.
+static const int singleThreadAtoms = 100;
+
+std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, int numAtoms, bool platformDouble) {
+    if (force.getRunner())
+        return force.getRunner();
+    map<string, string> properties = force.getProperties();
+    if (numAtoms < singleThreadAtoms)
+        properties.insert({"threads", "1"});
+    if (!AOTInductorRunner::recognize(force.getModel()))
+        return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), properties, platformDouble);
+    const string& hash = force.getModelHash();
+    if (!NeuralForce::isTrusted(hash))
+        throw OpenMMException("NeuralForce: the model of the force named '"+force.getName()+"' is a compiled package (.pt2). It holds machine code, which can do whatever you can do, "
+                "so it is run only when its hash is trusted, and this one is not: "+hash+". If you know where it comes from, call openmm_nn.trust_hash('"+hash+
+                "') before the Context is made, or set the environment variable OPENMM_NN_TRUST to that hash. If you do not, do not run it");
+    return std::make_shared<AOTInductorRunner>(force.getModel(), force.getSignature(), properties, platformDouble);
+}
