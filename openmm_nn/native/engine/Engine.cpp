@@ -96,6 +96,17 @@ void Engine::setModel(const NeuralForce& force) {
     warm = false;
 }
 
+vector<string> Engine::getParameterNames() const {
+    vector<string> names = modelParameters;
+    if (!scaleParameter.empty())
+        names.push_back(scaleParameter);
+    return names;
+}
+
+bool Engine::canRunOnAnyThread() const {
+    return runner->canRunOnAnyThread();
+}
+
 string Engine::describeAtom(int modelAtom) const {
     if (modelAtom < numInside)
         return "particle "+to_string(particles[modelAtom])+" (atom "+to_string(modelAtom)+" of the potential)";

@@ -41,6 +41,10 @@ public:
     const std::vector<int>& getParticles() const {
         return particles;
     }
+    /** The parameters of the Context that the energy depends on. */
+    std::vector<std::string> getParameterNames() const;
+    /** Whether evaluate() may be called from any thread, one at a time. */
+    bool canRunOnAnyThread() const;
     /** Take over the model of the force again. */
     void setModel(const NeuralForce& force);
     void evaluate(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters,
