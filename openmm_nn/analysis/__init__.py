@@ -3,6 +3,7 @@
 Arrays are in nm, ps, kJ/mol, radians and e. `analyse_run` computes all of it for the directory of a run.
 """
 
+from .analyse import analyse_run
 from .averages import (
     Average,
     BlockAverages,
@@ -16,6 +17,7 @@ from .free_energy import AngleFreeEnergy, compute_angle_free_energy
 from .interaction import InteractionEnergy, compute_interaction_energy
 from .ledger import LedgerSeries, compute_ledger
 from .reweighting import Reweighting, compute_energies, compute_reweighting
+from .run_directory import RunDirectory
 from .spectrum import Spectrum, compute_dipole_spectrum, compute_dipoles, compute_ir_spectrum
 from .structure import RadialDistribution, StructureSummary, compute_structure, compute_water_rdf
 from .twin import Difference, TwinComparison, compute_twin_comparison
@@ -32,10 +34,12 @@ __all__ = [
     "LinkGeometry",
     "RadialDistribution",
     "Reweighting",
+    "RunDirectory",
     "Spectrum",
     "StructureSummary",
     "TwinComparison",
     "Uncertainty",
+    "analyse_run",
     "compute_angle_free_energy",
     "compute_average",
     "compute_block_averages",

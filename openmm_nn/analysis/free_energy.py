@@ -158,7 +158,7 @@ def _by_blocks(cells: NDArray[np.int64], weights: Array, size: int, blocks: int)
 
 def _by_pymbar(cells: NDArray[np.int64], size: int, inefficiency: float) -> tuple[Array, Array]:
     """Populations of all bins by a histogram of independent frames, and their errors by `pymbar.FES`."""
-    chosen = cells[:: max(1, int(np.ceil(inefficiency)))]
+    chosen = cells[np.arange(0, len(cells), inefficiency).astype(int)]
     visited = np.unique(chosen)
     energies = np.zeros((1, len(chosen)))
     fes = quiet_pymbar().FES(energies, np.array([len(chosen)]), verbose=False)

@@ -191,7 +191,7 @@ def compute_reweighting(sampled: ArrayLike, target: ArrayLike, temperature: floa
     factors = np.exp(-(work - work.min()))
     weights = factors / factors.sum()
     inefficiency = min(compute_statistical_inefficiency(work), float(len(work)))
-    estimate = quiet_pymbar("other_estimators").exp(work[:: max(1, int(np.ceil(inefficiency)))])
+    estimate = quiet_pymbar("other_estimators").exp(work[np.arange(0, len(work), inefficiency).astype(int)])
     full = quiet_pymbar("other_estimators").exp(work)
     return Reweighting(
         weights,
