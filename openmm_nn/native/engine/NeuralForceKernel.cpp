@@ -23,15 +23,18 @@ void NeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& forc
     vector<string> derivatives;
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         derivatives.push_back(force.getEnergyParameterDerivativeName(i));
-    engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision));
+    engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision, wantsConcurrent(force)));
     access = platformAccess.open(engine->getParticles(), derivatives);
     makeWorker(force);
 }
 
-void NeuralForceKernel::makeWorker(const NeuralForce& force) {
+bool NeuralForceKernel::wantsConcurrent(const NeuralForce& force) const {
     map<string, string> properties = force.getProperties();
-    bool concurrent = (properties.insert({"concurrent", "true"}).first->second == "true");
-    if (!concurrent || !platformAccess.concurrent || !engine->canRunOnAnyThread())
+    return platformAccess.concurrent && properties.insert({"concurrent", "true"}).first->second == "true";
+}
+
+void NeuralForceKernel::makeWorker(const NeuralForce& force) {
+    if (!wantsConcurrent(force) || !engine->canRunOnAnyThread())
         worker.reset();
     else if (!worker)
         worker.reset(new Worker([this] { evaluate(); }));

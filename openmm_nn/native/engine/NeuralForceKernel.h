@@ -37,6 +37,7 @@ private:
         std::map<std::string, double> parameters;
         bool operator==(const Input& other) const;
     };
+    bool wantsConcurrent(const NeuralForce& force) const;
     void makeWorker(const NeuralForce& force);
     void collect(OpenMM::ContextImpl& context);
     void evaluate();

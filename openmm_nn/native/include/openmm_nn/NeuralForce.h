@@ -148,7 +148,8 @@ public:
     }
     /**
      * Set a property: "device" ("cpu"), "precision" ("model", "single", "double"), "threads" (an integer; 0 leaves
-     * torch its own number; by default 1 for fewer than 100 atoms and 0 else), "concurrent" ("true": where the platform
+     * torch its own number; by default 1 for fewer than 100 atoms, and else 0, or one less where the model runs beside
+     * the other forces), "concurrent" ("true": where the platform
      * allows it the model runs beside the other forces; "false"), "cuda_graphs" ("false").
      */
     void setProperty(const std::string& name, const std::string& value);
