@@ -146,7 +146,7 @@ def _script_all(modules: Sequence[Any], card: ModelCard, corrections: list[list[
         made.register_buffer("offsets", torch.tensor(corrections, dtype=torch.float64))
     with quiet_torchscript():
         scripted = torch.jit.script(made.eval())
-        scripted.define("\n".join(lines))
+        scripted.define("\n".join(lines) + "\n")
     return scripted
 
 

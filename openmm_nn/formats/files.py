@@ -33,12 +33,15 @@ class ForeignFile:
         Its extra files of up to 1 MiB, by name.
     pickled
         Names ``module.attribute`` that its pickle would import when read; empty for TorchScript.
+    words
+        Strings of up to 100 characters inside its pickle; empty for TorchScript.
     """
 
     path: Path
     script: bool
     extra: Mapping[str, bytes]
     pickled: frozenset[str]
+    words: frozenset[str]
 
     def text(self, name: str) -> str:
         """Return an extra file as text.
@@ -143,14 +146,15 @@ def _inspect(path: Path, changed: int, size: int) -> ForeignFile | None:
                 if name.startswith("extra/") and entry.file_size <= _LARGEST_EXTRA
             }
             script = "constants.pkl" in names
-            pickled = frozenset() if script or "data.pkl" not in names else _globals(archive.read(names["data.pkl"]))
+            content = b"" if script or "data.pkl" not in names else archive.read(names["data.pkl"])
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
         return None
-    return ForeignFile(path, script, extra, pickled)
+    pickled, words = _read_opcodes(content)
+    return ForeignFile(path, script, extra, pickled, words)
 
 
-def _globals(data: bytes) -> frozenset[str]:
-    """Names that a pickle would import, read from its opcodes."""
+def _read_opcodes(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that a pickle would import and short strings inside it, read from its opcodes."""
     found: set[str] = set()
     strings: list[str] = []
     try:
@@ -163,7 +167,7 @@ def _globals(data: bytes) -> frozenset[str]:
                 strings.append(argument)
     except (ValueError, EOFError, IndexError, UnicodeDecodeError):
         pass  # what could be read of a damaged pickle
-    return frozenset(found)
+    return frozenset(found), frozenset(text for text in strings if len(text) <= 100)
 
 
 def read_foreign_script(file: ForeignFile) -> Any:

@@ -32,6 +32,7 @@ _NAMES = {
     "7net-0": "SevenNet-0 (11 July 2024), 89 elements, PBE; trained on MPtrj",
     "7net-l3i5": "SevenNet-l3i5, 89 elements, PBE; trained on MPtrj",
 }
+_CHECKPOINT = "E3_equivariant_model"  # what checkpoints and files call the kind of model
 _MARKS = ("chemical_symbols_to_index", "cutoff", "num_species", "model_type")
 
 
@@ -58,11 +59,7 @@ class SevenNet:
         if source in self.names():
             return True
         file = inspect_file(source)
-        return file is not None and (_deployed(file) or file.imports("sevenn"))
-
-    def needs(self, source: str) -> str:
-        """Return what is missing to load one source."""
-        return self.missing() if source in self.names() else ""
+        return file is not None and (_deployed(file) or _CHECKPOINT in file.words)
 
     def load(self, source: str, *, device: str | None, trust: bool) -> tuple[Any, ModelCard]:
         """Make the module and the card of a deployed file, or of a name.
@@ -207,9 +204,6 @@ def _canonical(deployed: Any, symbols: tuple[str, ...], scale: list[float], shif
     table = species_table(symbols)
 
     class Canonical(torch.nn.Module):
-        species: Tensor
-        scale: Tensor
-
         def __init__(self) -> None:
             super().__init__()
             self.model = deployed
@@ -220,14 +214,14 @@ def _canonical(deployed: Any, symbols: tuple[str, ...], scale: list[float], shif
         def forward(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
             first, second = edge_index[0], edge_index[1]
             vectors = positions.index_select(0, second) - positions.index_select(0, first) + edge_shifts
-            species = self.species.index_select(0, atomic_numbers)
+            species = self.species.index_select(0, atomic_numbers)  # type: ignore[operator]
             # The constants of a deployed model are in single precision, whatever the positions are in.
             given = {"x": species, "edge_index": edge_index, "edge_vec": vectors.to(torch.float32)}
             found = self.model(given)
             energies: Tensor = found["atomic_energy"].reshape(-1)
             if self.apart:
                 scaled = found["scaled_atomic_energy"].reshape(-1).to(torch.float64)
-                energies = scaled * self.scale.to(torch.float64).index_select(0, species)
+                energies = scaled * self.scale.to(torch.float64).index_select(0, species)  # type: ignore[operator]
             return energies
 
     with quiet_torchscript():
