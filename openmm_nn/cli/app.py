@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from . import running
+from . import machine, potentials, results, running
 from .console import output
 
 __all__ = ["app", "main"]
@@ -43,8 +43,18 @@ def common(
     output.debug, output.quiet = debug, quiet
 
 
-app.command("run")(running.run)
-app.command("continue")(running.continue_)
+_SIMULATE, _POTENTIALS, _MACHINE = "Simulate and look", "Potentials", "This machine"
+app.command("run", rich_help_panel=_SIMULATE)(running.run)
+app.command("continue", rich_help_panel=_SIMULATE)(running.continue_)
+app.command("analyse", rich_help_panel=_SIMULATE)(results.analyse)
+app.command("report", rich_help_panel=_SIMULATE)(results.report)
+app.command("models", rich_help_panel=_POTENTIALS)(potentials.models)
+app.command("inspect", rich_help_panel=_POTENTIALS)(potentials.inspect)
+app.command("preflight", rich_help_panel=_POTENTIALS)(potentials.preflight)
+app.command("export", rich_help_panel=_POTENTIALS)(potentials.export)
+app.command("doctor", rich_help_panel=_MACHINE)(machine.doctor)
+app.command("build", rich_help_panel=_MACHINE)(machine.build)
+app.command("bench", rich_help_panel=_MACHINE, context_settings=machine.PASS)(machine.bench)
 
 
 def main() -> None:

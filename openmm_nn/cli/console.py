@@ -83,14 +83,14 @@ def _spoken_warnings() -> Iterator[None]:
     seen: set[str] = set()
 
     def show(
-        text: Warning | str,
+        message: Warning | str,
         category: type[Warning],
         filename: str,
         lineno: int,
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        said = str(text)
+        said = str(message)
         if said not in seen and not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
             seen.add(said)
             output.err.print(f"warning: {said}", style="yellow", soft_wrap=True, markup=False)

@@ -25,7 +25,7 @@ from .samples import Measure, Sample, Spread
 from .uncertainty import find_committee, measure_spread
 from .watch import Watch, make_guards
 
-__all__ = ["Dynamics", "Stopped"]
+__all__ = ["Dynamics", "Intervals", "Stopped", "write_evidence"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Intervals:
             log=log,
             trajectory=runfile.every("reporters", "trajectory") or min(max(200, steps // 5_000), max(steps, 1)),
             checkpoint=runfile.every("reporters", "checkpoint") or max(2000, steps // 1_000),
-            check=runfile.every("guards", "check") or 10,
+            check=runfile.every("guards", "check") or 20,
             spread=(runfile.every("uncertainty", "every") or log) if committee else 0,
         )
 

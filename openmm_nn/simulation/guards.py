@@ -23,6 +23,8 @@ __all__ = [
     "TemperatureGuard",
     "UncertaintyGuard",
     "usual_fluctuation",
+    "usual_jump",
+    "usual_limit",
 ]
 
 _GAS_CONSTANT = float(unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin))

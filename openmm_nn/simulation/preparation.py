@@ -19,14 +19,22 @@ from ..errors import OpenMMNNError, RunFileError
 from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import available_potentials, load_potential
 from ..potential import Potential
-from ..selection import select_atoms
 from ..system import create_system
 from .runfile import RunFile
 from .schema import SCHEMA
 from .structures import classical_system, read_structure
 from .uncertainty import bias_potential
 
-__all__ = ["Prepared", "choose_platform", "force_properties", "hybrid_options", "make_integrator", "prepare"]
+__all__ = [
+    "Prepared",
+    "choose_platform",
+    "force_properties",
+    "hybrid_options",
+    "integrator_name",
+    "make_integrator",
+    "prepare",
+    "system_options",
+]
 
 _FASTEST = ("CUDA", "HIP")
 
@@ -125,7 +133,7 @@ def prepare(runfile: RunFile) -> Prepared:
             system, region = hybrid.system, hybrid.region.atoms
         else:
             with located(runfile, "potential", "name"):
-                system = create_system(topology, potential, **_system_options(runfile, topology))
+                system = create_system(topology, potential, **system_options(runfile))
             region = tuple(range(topology.getNumAtoms()))
     said = [f"{entry.message}" for entry in caught if issubclass(entry.category, UserWarning)]
     _check_ensemble(runfile, system)
@@ -210,9 +218,8 @@ def hybrid_options(runfile: RunFile) -> dict[str, Any]:
     return {**options, "properties": properties} if properties else options
 
 
-def _system_options(runfile: RunFile, topology: app.Topology) -> dict[str, Any]:
+def system_options(runfile: RunFile) -> dict[str, Any]:
     """Return the options of `create_system`."""
-    select_atoms(topology, "all")
     options = {name: runfile.document.get("region", name) for name in ("charge", "multiplicity", "periodic")}
     options = {name: value for name, value in options.items() if value is not None}
     mass = runfile.quantity("forcefield", "hydrogen_mass")

@@ -11,11 +11,12 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
+from ..errors import ParameterError, message
 from .quantities import parse_quantity
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
 
-__all__ = ["Option", "Structure", "classical_system", "forcefield_options", "read_structure"]
+__all__ = ["Option", "Structure", "classical_system", "forcefield_options", "read_coordinates", "read_structure"]
 
 _CONSTRAINTS = {"none": None, "h-bonds": "HBonds", "all-bonds": "AllBonds", "h-angles": "HAngles"}
 # What the readers of OpenMM raise for files that are wrong; they have no class of their own.
@@ -102,6 +103,40 @@ def read_structure(runfile: RunFile) -> Structure:
     if not atoms:
         raise runfile.error("structure", "file", got="a file without atoms", allowed="atoms", remedy="look into it")
     return structure
+
+
+def read_coordinates(path: str | Path) -> tuple[app.Topology, Any]:
+    """Read a PDB or PDBx/mmCIF file by itself.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Returns
+    -------
+    tuple of openmm.app.Topology and Quantity
+        Topology, and positions (N,3).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file, it is of another kind, or cannot be read.
+    """
+    file = Path(path)
+    kind = STRUCTURE_KINDS.get(file.suffix.lower())
+    allowed = "a PDB or PDBx/mmCIF file"
+    if kind not in ("pdb", "pdbx"):
+        raise ParameterError(message("structure", repr(str(path)), allowed, "convert it"))
+    if not file.is_file():
+        raise ParameterError(message("structure", f"{str(path)!r}: no such file", allowed, "correct the path"))
+    try:
+        found = (app.PDBFile if kind == "pdb" else app.PDBxFile)(str(file))
+    except _READER_ERRORS as error:
+        raise ParameterError(
+            message("structure", f"{str(path)!r}, which OpenMM cannot read ({error})", allowed, "look into the file")
+        ) from error
+    return found.topology, found.positions
 
 
 def _existing(runfile: RunFile, *path: str | int) -> Path:

@@ -98,7 +98,8 @@ def bias_potential(potential: Potential, *, height: float, width: float) -> Pote
     with sigma_E the sample standard deviation of the members' energies, N the number of atoms that the model sees, A
     the height and w the width. It is zero where the members agree and -A where they do not, so that dynamics visits
     geometries that are worth a label. It is added to every member, so sigma_E and sigma_F are what they were. The
-    height is the Context parameter ``uncertainty_bias_height``, in the energy unit of the card: 0 switches the bias off.
+    height is the Context parameter ``uncertainty_bias_height``, in the energy unit of the card: 0 switches the bias
+    off.
 
     Parameters
     ----------

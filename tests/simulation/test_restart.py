@@ -15,12 +15,12 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
+from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file
 
 from openmm_nn.errors import RunError
 from openmm_nn.native.build import source_hash
 from openmm_nn.simulation import continue_run, run
 from openmm_nn.simulation import directory as directory_module
-from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file
 
 STEPS = 80  # of the production in run_file
 
@@ -196,7 +196,7 @@ def test_a_full_disk(
                 raise directory_module.RunError("stopped by the test")
 
     monkeypatch.setattr(os, "fsync", full_fsync)
-    with pytest.raises(RunError, match="no space left on the disk|stopped by the test"):
+    with pytest.raises(RunError, match=r"no space left on the disk|stopped by the test"):
         run(run_file(tmp_path), out, progress=arm)
     armed.clear()
     assert continue_run(out).status == "finished"
@@ -225,7 +225,12 @@ def test_a_file_that_cannot_grow(unbroken: pathlib.Path, tmp_path: pathlib.Path)
 
     run_file(tmp_path)
     result = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, env=environment(), timeout=200, check=False
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=200,
+        check=False,
     )
     assert "no space left on the disk" in result.stdout, result.stdout + result.stderr
     assert "openmm-nn continue" in result.stdout
@@ -244,7 +249,9 @@ def kill_until_finished(
     moments = []
     for number in range(kills):
         arguments = ("continue", out) if (out / "run.yaml").exists() else ("run", folder / "run.yaml", "-o", out)
-        process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+        process = subprocess.Popen(
+            command(*arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment()
+        )
         begun = time.monotonic()
         if rng.random() < early:
             time.sleep(rng.uniform(0.0, 4.0))
@@ -260,9 +267,13 @@ def kill_until_finished(
         process.send_signal(signal.SIGKILL)
         process.wait()
         sizes = {path.name: path.stat().st_size for path in out.glob("*.csv")} if out.is_dir() else {}
-        moments.append({"kill": number, "seconds": round(time.monotonic() - begun, 3), "log_bytes": sizes.get("log.csv", 0)})
+        moments.append(
+            {"kill": number, "seconds": round(time.monotonic() - begun, 3), "log_bytes": sizes.get("log.csv", 0)}
+        )
     arguments = ("continue", out) if (out / "run.yaml").exists() else ("run", folder / "run.yaml", "-o", out)
-    ended = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), timeout=250, check=False)
+    ended = subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment(), timeout=250, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     return moments
 
@@ -306,7 +317,7 @@ def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
         json.dumps(
             {
                 "what": "runs of the peptide on Reference, killed by SIGKILL at random moments and continued; "
-                "log, trajectory, uncertainty, flagged frames and last state equal those of an unbroken run, bit for bit",
+                "log, trajectory, uncertainty, flagged frames and last state equal an unbroken run's, bit for bit",
                 "command": "make soak",
                 "kills": kills,
                 "runs": len(record),
@@ -322,5 +333,3 @@ def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
         + "\n"
     )
     assert kills >= wanted
-
-
