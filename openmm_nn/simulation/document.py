@@ -16,7 +16,7 @@ __all__ = ["Document", "read_document"]
 
 Path = tuple[str | int, ...]
 
-_LARGEST = 1_000_000
+_LARGEST = 200_000
 _DEEPEST = 12
 _LONG = 60
 _PREFIX = "tag:yaml.org,2002:"
@@ -91,7 +91,7 @@ def read_document(text: str, name: str) -> Document:
     r"""Read a run file and check it against the schema.
 
     Nothing in the file is ever constructed but mappings, lists, strings and numbers: tags, anchors and aliases are
-    refused, and so are files of more than a megabyte.
+    refused, and so are files of more than 200,000 characters or twelve levels.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def read_document(text: str, name: str) -> Document:
     lines: dict[Path, int] = {}
     reader = _yaml()
     try:
-        _refuse_anchors(reader.parse(text), name)
+        _examine_events(reader.parse(text), name)
         node = _yaml().compose(text)
         data = None if node is None else _value(node, (), lines, name)
     except MarkedYAMLError as error:
@@ -135,6 +135,8 @@ def read_document(text: str, name: str) -> Document:
             message(f"{name}{where}", f"no YAML: {error.problem or error.context}", "one 'key: value' on a line",
                     "look at the colons, quotes and indentation of this line and the one above; spaces, no tabs")
         ) from error  # fmt: skip
+    except RunFileError:
+        raise
     except (YAMLError, RecursionError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise RunFileError(
@@ -152,24 +154,25 @@ def read_document(text: str, name: str) -> Document:
     return document
 
 
-def _refuse_anchors(events: Iterable[Any], name: str) -> None:
+def _examine_events(events: Iterable[Any], name: str) -> None:
+    """Refuse what could grow without bound: anchors, and deep nesting."""
+    depth = 0
     for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        line = f"{name}, line {event.start_mark.line + 1}"
         if getattr(event, "anchor", None) is not None:
             raise RunFileError(
-                message(f"{name}, line {event.start_mark.line + 1}", f"the anchor or alias {event.anchor!r}",
-                        "plain keys and values", "write the value where it is meant; quote what begins with & or *")
+                message(line, f"the anchor or alias {event.anchor!r}", "plain keys and values",
+                        "write the value where it is meant; quote what begins with & or *")
             )  # fmt: skip
+        if depth > _DEEPEST:
+            raise RunFileError(message(line, f"more than {_DEEPEST} levels", "fewer", "look at the brackets"))
 
 
 def _value(node: Any, path: Path, lines: dict[Path, int], name: str) -> Any:
     """Make the value of a node, and note the lines of what is in it."""
     lines.setdefault(path, node.start_mark.line + 1)
-    if len(path) > _DEEPEST:
-        raise RunFileError(
-            message(
-                f"{name}, line {node.start_mark.line + 1}", f"{len(path)} levels", f"at most {_DEEPEST}", "flatten it"
-            )
-        )
     kind = str(getattr(node.tag, "trval", None) or node.tag).removeprefix(_PREFIX)
     if kind == "map":
         return _mapping(node, path, lines, name)

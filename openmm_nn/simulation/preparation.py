@@ -16,6 +16,7 @@ from openmm import app, unit
 
 from .. import native
 from ..errors import OpenMMNNError, RunFileError
+from ..formats import find_format
 from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import available_potentials, load_potential
 from ..potential import Potential
@@ -153,7 +154,7 @@ def read_potential(runfile: RunFile) -> Potential:
     local = runfile.path("potential", "name")
     source: str | Path = local if local.is_file() else name
     names = [entry.name for entry in available_potentials()]
-    if not local.is_file() and name not in names and (local.suffix or "/" not in name):
+    if not local.is_file() and name not in names and find_format(name) is None:
         folder = local.parent
         files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         close = difflib.get_close_matches(name, [*names, *files], 1, 0.5)
