@@ -9,6 +9,8 @@ from .guards import (
     TemperatureGuard,
     UncertaintyGuard,
 )
+from .multistep import multistep_integrator, multistep_system
+from .multistep_audit import MultistepAudit, MultistepRow, audit_multistep
 from .preparation import Prepared, prepare
 from .progress import Progress
 from .protocol import RunResult, continue_run, run
@@ -27,6 +29,8 @@ __all__ = [
     "Guard",
     "GuardReporter",
     "Measure",
+    "MultistepAudit",
+    "MultistepRow",
     "Prepared",
     "Progress",
     "RunFile",
@@ -35,10 +39,13 @@ __all__ = [
     "Spread",
     "TemperatureGuard",
     "UncertaintyGuard",
+    "audit_multistep",
     "bias_potential",
     "continue_run",
     "find_committee",
     "measure_spread",
+    "multistep_integrator",
+    "multistep_system",
     "prepare",
     "run",
 ]
