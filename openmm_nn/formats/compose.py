@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from openmm.app.element import Element
 
-__all__ = ["atomic_number", "species_table"]
+__all__ = ["atomic_number", "dtype_of", "species_table"]
 
 _LARGEST = 118
 
@@ -56,3 +57,29 @@ def species_table(symbols: Sequence[str]) -> list[int]:
     for species, symbol in enumerate(symbols):
         table[atomic_number(symbol)] = species
     return table
+
+
+def dtype_of(module: Any) -> str:
+    """Return the dtype of a module's floating-point parameters and buffers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Not frozen.
+
+    Returns
+    -------
+    str
+        ``float64`` if any is, else ``float32``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from openmm_nn.formats.compose import dtype_of
+    >>> dtype_of(torch.nn.Linear(2, 1))
+    'float32'
+    """
+    import torch
+
+    found = {tensor.dtype for tensor in (*module.parameters(), *module.buffers())}
+    return "float64" if torch.float64 in found else "float32"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..runner import quiet_torchscript, read_script
 
 __all__ = ["ForeignFile", "inspect_file", "read_foreign_script", "require_trust"]
 
+_MANGLED = re.compile(r"___torch_mangle_\d+\.|\.?___torch_mangle_\d+")
 _LARGEST_EXTRA = 1 << 20  # bytes: what describes a model is text; tables of compressed models are not needed to tell
 
 
@@ -29,6 +31,9 @@ class ForeignFile:
         The file.
     script
         Whether it is a TorchScript archive.
+    root
+        Name of the class of a TorchScript archive's module, such as ``mace.calculators.lammps_mace.LAMMPS_MACE``; empty
+        for other archives.
     extra
         Its extra files of up to 1 MiB, by name.
     pickled
@@ -39,6 +44,7 @@ class ForeignFile:
 
     path: Path
     script: bool
+    root: str
     extra: Mapping[str, bytes]
     pickled: frozenset[str]
     words: frozenset[str]
@@ -146,28 +152,31 @@ def _inspect(path: Path, changed: int, size: int) -> ForeignFile | None:
                 if name.startswith("extra/") and entry.file_size <= _LARGEST_EXTRA
             }
             script = "constants.pkl" in names
-            content = b"" if script or "data.pkl" not in names else archive.read(names["data.pkl"])
+            content = archive.read(names["data.pkl"]) if "data.pkl" in names else b""
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
         return None
     pickled, words = _read_opcodes(content)
-    return ForeignFile(path, script, extra, pickled, words)
+    if script:
+        root = _MANGLED.sub("", pickled[0].removeprefix("__torch__.")) if pickled else ""
+        return ForeignFile(path, True, root, extra, frozenset(), frozenset())
+    return ForeignFile(path, False, "", extra, frozenset(pickled), frozenset(words))
 
 
-def _read_opcodes(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
-    """Names that a pickle would import and short strings inside it, read from its opcodes."""
-    found: set[str] = set()
+def _read_opcodes(data: bytes) -> tuple[list[str], list[str]]:
+    """Names that a pickle would import, in order, and short strings inside it, read from its opcodes."""
+    found: list[str] = []
     strings: list[str] = []
     try:
         for opcode, argument, _ in pickletools.genops(io.BytesIO(data)):
             if opcode.name == "GLOBAL":
-                found.add(str(argument).replace(" ", "."))
+                found.append(str(argument).replace(" ", "."))
             elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                found.add(".".join(strings[-2:]))
+                found.append(".".join(strings[-2:]))
             elif isinstance(argument, str):
                 strings.append(argument)
     except (ValueError, EOFError, IndexError, UnicodeDecodeError):
         pass  # what could be read of a damaged pickle
-    return frozenset(found), frozenset(text for text in strings if len(text) <= 100)
+    return found, [text for text in strings if len(text) <= 100]
 
 
 def read_foreign_script(file: ForeignFile) -> Any:
