@@ -269,7 +269,8 @@ public:
 
 %feature("docstring") RegionForce "The classical nonbonded energy of a region's own pairs, times a scale (offset + slope p).
 
-RegionForce(force, particles) takes the parameters of the particles from a NonbondedForce.";
+RegionForce(force, particles) takes the parameters of the particles from a NonbondedForce. With an Ewald method it can hold
+the region's interaction with its own periodic images too, or instead (setIncludesImages, setIncludesPairs).";
 %feature("docstring") RegionForce::zeroPairs "Make every pair of some particles an exception of zero in a NonbondedForce; returns the number of pairs.";
 
 class RegionForce : public OpenMM::Force {
@@ -279,6 +280,10 @@ public:
     int getNumExceptions() const;
     void setExceptionsUsePeriodicBoundaryConditions(bool periodic);
     bool getExceptionsUsePeriodicBoundaryConditions() const;
+    void setIncludesPairs(bool include);
+    bool getIncludesPairs() const;
+    void setIncludesImages(bool include);
+    bool getIncludesImages() const;
     void setScale(double offset, double slope);
     void setScaleParameter(const std::string& name, double defaultValue);
     const std::string& getScaleParameter() const;
