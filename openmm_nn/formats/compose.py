@@ -7,7 +7,7 @@ from typing import Any
 
 from openmm.app.element import Element
 
-__all__ = ["atomic_number", "dtype_of", "species_table"]
+__all__ = ["atomic_number", "dtype_of", "is_element", "species_table"]
 
 _LARGEST = 118
 
@@ -83,3 +83,28 @@ def dtype_of(module: Any) -> str:
 
     found = {tensor.dtype for tensor in (*module.parameters(), *module.buffers())}
     return "float64" if torch.float64 in found else "float32"
+
+
+def is_element(symbol: str) -> bool:
+    """Return whether a text is the symbol of an element.
+
+    Parameters
+    ----------
+    symbol
+        Such as ``"Cl"``.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+
+    Examples
+    --------
+    >>> from openmm_nn.formats.compose import is_element
+    >>> is_element("Cl"), is_element("water_O")
+    (True, False)
+    """
+    try:
+        return bool(Element.getBySymbol(symbol).symbol == symbol)
+    except KeyError:
+        return False

@@ -140,7 +140,8 @@ def _load(exported: Any, file: ForeignFile, device: str | None) -> tuple[Any, Mo
     if specs:
         raise UnsupportedError(
             message(f"file {file.path}", f"a model that is told {', '.join(specs)}",
-                    "a model of positions and elements", "use it through its calculator: load_potential(MACECalculator(...))")
+                    "a model of positions and elements",
+                    "use it through its calculator: load_potential(MACECalculator(...))")
         )  # fmt: skip
     module = _canonical(inner, symbols, head, device or "cpu")
     card = ModelCard(

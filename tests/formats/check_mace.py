@@ -7,15 +7,19 @@ import sys
 import numpy as np
 import pytest
 import torch
-from mace import modules  # first: it lets e3nn 0.4 read its constants under torch 2.6 and newer
-from e3nn import o3  # isort: skip
-from mace.calculators import MACECalculator
 
+import mace  # first: it lets e3nn 0.4 read its constants under torch 2.6 and newer  # isort: skip
 from agreement import Record, compare_with_ase
 from boxes import cluster_of_waters, to_lattice, water_box
+from e3nn import o3
+from mace import modules
+from mace.calculators import MACECalculator
+
 from openmm_nn import load_potential
 from openmm_nn.errors import ParameterError
 from openmm_nn.testing import check_potential
+
+assert mace.__version__
 
 SYMBOLS = {"H": -13.6, "O": -2041.5}  # eV
 
