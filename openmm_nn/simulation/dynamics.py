@@ -273,7 +273,11 @@ class Dynamics:
         steps = self.runfile.steps(stage)
         self._clock = (time.perf_counter(), step)
         if step == 0:
-            self._look(stage, 0, steps, self._sample(stage, 0))
+            try:
+                sample = self._sample(stage, 0)
+            except openmm.OpenMMException as error:
+                self._failed(stage, 0, error)
+            self._look(stage, 0, steps, sample)
         while step < steps:
             following = self.intervals.next(step, steps)
             try:
