@@ -34,7 +34,7 @@ private:
 
 class TorchScriptRunner::Implementation {
 public:
-    Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble);
+    Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers, const map<string, string>& properties, bool platformDouble);
     void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
 private:
     torch::Tensor toModel(const double* data, at::IntArrayRef shape) const;
@@ -86,7 +86,8 @@ static string getProperty(const map<string, string>& properties, const string& n
     return found == properties.end() ? fallback : found->second;
 }
 
-TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
         signature(signature), device(torch::kCPU) {
     string deviceName = getProperty(properties, "device", "cpu");
     if (deviceName != "cpu")
@@ -114,6 +115,10 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
         module = torch::jit::load(stream, device);
         module.eval();
         convert(module, dtype);
+        // A model may leave out what these atoms do not need, or compute once what depends on nothing else.
+        auto specialize = module.find_method("specialize");
+        if (specialize && signature.hasInput("atomic_numbers"))
+            (*specialize)({toModel(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
         if (!stopsGradients(module))
             module = torch::jit::freeze(module);
     }
@@ -289,8 +294,9 @@ void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const Mod
     }
 }
 
-TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
-        implementation(new Implementation(model, signature, properties, platformDouble)) {
+TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
+        implementation(new Implementation(model, signature, atomicNumbers, properties, platformDouble)) {
 }
 
 TorchScriptRunner::~TorchScriptRunner() {
