@@ -72,7 +72,8 @@ def make_report(
     if analyse or (analyse is None and _outdated(run)):
         analyse_run(directory, platform=platform, properties=properties)
     analysis = run.json("analysis.json") or {}
-    sections = make_sections(run, analysis)
+    scene = make_scene(run)
+    sections = [part for part in make_sections(run, analysis) if scene is not None or not part.viewer]
     figures = [figure for section in sections for figure in section.figures]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -82,13 +83,21 @@ def make_report(
         title=run.record.get("title") or run.path.resolve().name,
         status=run.status,
         version=__version__,
-        record=run.record,
-        analysis=analysis,
+        subtitle=[
+            str(word)
+            for word in (
+                (run.record.get("card") or {}).get("name"),
+                run.record.get("platform"),
+                run.record.get("started"),
+            )
+            if word
+        ],
+        analysed=analysis.get("written"),
         notices=collect_notices(run, analysis),
         facts=facts(run, analysis),
         sections=sections,
         figures=_data([figure.to_dict() for figure in figures]),
-        scene=_data(make_scene(run)),
+        scene=_data(scene),
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         scripts=[(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("figures.js", "viewer.js")],
         plotly=script if figures else "",
