@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .hybrid import HybridSystem, create_hybrid_system
     from .loading import available_potentials, load_potential, trust_hash
     from .potential import Evaluation, Potential
+    from .preflight import preflight
     from .system import add_neural_force, create_system
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "create_system",
     "export_potential",
     "load_potential",
+    "preflight",
     "trust_hash",
 ]
 
@@ -53,7 +55,7 @@ _MODULES = {
     "load_potential": "loading",
     "trust_hash": "loading",
 }
-_SUBMODULES = ("card", "errors", "hybrid", "native", "testing", "units")
+_SUBMODULES = ("card", "errors", "hybrid", "native", "preflight", "testing", "units")
 
 # Reading a System from XML needs the extension's proxies, which importing it registers. It does not load torch.
 native.available()

@@ -230,7 +230,8 @@ def _check_guards(shapes: Any, symbols: Mapping[Any, str]) -> None:
                 raise ModelError(
                     message("module", f"one that does something else unless {text}",
                             "one that does the same for every number of atoms and edges",
-                            f"compute from tensors, without branches or loops over sizes; {_TORCHSCRIPT}")
+                            "compute from tensors, without branches or loops over sizes (torch.cdist branches unless "
+                            f"given compute_mode='donot_use_mm_for_euclid_dist'); {_TORCHSCRIPT}")
                 )  # fmt: skip
 
 
@@ -272,6 +273,13 @@ def _target(portable: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
+    kind = platform.machine()
+    if portable and (kind not in BASELINES or not hasattr(config.cpp, "march")):
+        raise UnsupportedError(
+            message("portable", f"True, on {kind}, with a torch that compiles for the machine that it runs on only",
+                    f"processors of the kinds {', '.join(BASELINES)} and torch >= 2.13",
+                    "leave it out, or export with format='torchscript'")
+        )  # fmt: skip
     try:
         compiler = shlex.split(get_cpp_compiler())
     except (InvalidCxxCompiler, RuntimeError) as error:
@@ -282,13 +290,6 @@ def _target(portable: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     options: dict[str, Any] = {}
     march = getattr(config.cpp, "march", None) or "native"
     if portable:
-        kind = platform.machine()
-        if kind not in BASELINES or not hasattr(config.cpp, "march"):
-            raise UnsupportedError(
-                message("portable", f"True, on {kind}, with a torch that compiles for the machine that it runs on only",
-                        f"processors of the kinds {', '.join(BASELINES)} and torch >= 2.13",
-                        "leave it out, or export with format='torchscript'")
-            )  # fmt: skip
         march = BASELINES[kind]
         options = {"cpp.march": march, "cpp.simdlen": 1}
     try:

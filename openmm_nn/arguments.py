@@ -33,7 +33,7 @@ __all__ = [
     "check_properties",
 ]
 
-PROPERTIES = ("device", "precision", "threads", "cuda_graphs")
+PROPERTIES = ("device", "precision", "threads", "concurrent", "cuda_graphs")
 LINK_RULES = ("fixed", "ratio")
 
 
@@ -346,10 +346,8 @@ def check_properties(properties: Mapping[str, Any] | None, device: str | None) -
                     "properties['precision']", repr(value), ", ".join(PRECISIONS), "leave it out to follow the card"
                 )
             )
-        if name == "cuda_graphs" and text not in ("true", "false"):
-            raise ParameterError(
-                message("properties['cuda_graphs']", repr(value), "'true', 'false'", "choose one of these")
-            )
+        if name in ("concurrent", "cuda_graphs") and text not in ("true", "false"):
+            raise ParameterError(message(f"properties[{name!r}]", repr(value), "'true', 'false'", "choose one of these"))
         if name == "threads" and not (text.isdecimal()):
             raise ParameterError(
                 message("properties['threads']", repr(value), "0 (torch's own number) or more", "give an integer")

@@ -15,6 +15,8 @@ __all__ = [
     "OpenMMNNError",
     "ParameterError",
     "ParticleError",
+    "RunError",
+    "RunFileError",
     "UnsupportedError",
     "message",
 ]
@@ -58,6 +60,14 @@ class NativeExtensionError(OpenMMNNError, ImportError):
 
 class EvaluationError(OpenMMNNError, RuntimeError):
     """An evaluation gave or met numbers that are not finite, or a geometry that is ambiguous."""
+
+
+class RunFileError(ParameterError):
+    """A run file that cannot be run; the message names the line, the key, the value and the remedy."""
+
+
+class RunError(OpenMMNNError, RuntimeError):
+    """A run that was stopped, or a run directory that is incomplete or cannot be written."""
 
 
 def message(argument: str, got: str, allowed: str, remedy: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .card import ModelCard
-from .errors import ModelError, ParameterError, UnsupportedError, message
+from .errors import ModelError, ParameterError, message
 from .modelfile import check_callable, pack
 from .potential import Potential
 from .runner import quiet_torchscript
@@ -47,14 +47,16 @@ def export_potential(
         Its card; ``created_with`` is filled in where it is empty, and in a package ``format``, and ``dtype`` where it
         is ``"platform"`` (then ``"float64"``): code has one precision.
     format
-        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce
-        runs it unchanged. ``"aotinductor"``: a ``.pt2`` file, a package of machine code with energy, gradient and
-        derivatives by parameters in one graph, for any number of atoms and edges. It is faster, takes a minute or so to
-        compile and a C++ compiler to make (none to run), and fits this kind of machine only. It holds code for
-        one thread, and a second one for several unless torch uses one thread while it is made.
+        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: one that openmm-torch's TorchForce runs, units and all else
+        folded in (see `Potential.to_torchforce`, which takes a subset too). ``"aotinductor"``: a ``.pt2`` file, a
+        package of machine code with energy, gradient and derivatives by parameters in one graph, for any number of
+        atoms and edges. It is faster, takes a minute or so to compile and a C++ compiler to make (none to run), and
+        fits this kind of machine only. It holds code for one thread, and a second one for several unless torch uses one
+        thread while it is made.
     example
         A value for every input of the card, by name. A module that cannot be scripted is traced with them, and so must
-        not branch on its inputs. A package is compared with the module for them.
+        not branch on its inputs. A package is compared with the module for them. For ``"torchforce"``: values of what
+        TorchForce does not pass, such as the ``atomic_numbers`` of all particles, and a ``box`` if it is to pass that.
     portable
         Whether a package must run on every processor of this kind, whatever its age, not only on those with all the
         features of this one. TorchScript files always do.
@@ -88,11 +90,8 @@ def export_potential(
     if format not in EXPORT_FORMATS:
         raise ParameterError(message("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these"))
     if format == "torchforce" and not card.follows_torchforce:
-        raise UnsupportedError(
-            message("card", f"{card.name!r}, which TorchForce cannot run: {_difference(card)}",
-                    "positions in nm of all particles, the box if periodic, then parameters; energy in kJ/mol",
-                    "wrap the module in one that takes and returns these, with card=ModelCard.torchforce(...)")
-        )  # fmt: skip
+        module, card = _torchforce(module, card, example or {})
+        example = None
     card = dataclasses.replace(card, created_with=card.created_with or _created_with())
     if format == "aotinductor":
         return _export_package(module, Path(path), card, example, portable)
@@ -126,18 +125,19 @@ def _created_with() -> str:
     return f"openmm_nn {__version__}, torch {torch.__version__}"
 
 
-def _difference(card: ModelCard) -> str:
-    """Name what of a card TorchForce does not know."""
-    plain = ModelCard.torchforce(parameters=card.parameters, periodic=card.periodic == "always")
-    names = ("inputs", "length_unit", "energy_unit", "energy_offset", "dtype", "elements", "periodic", "frame")
-    different = [
-        f"{name} is {getattr(card, name)!r}, not {getattr(plain, name)!r}"
-        for name in names
-        if getattr(card, name) != getattr(plain, name)
-    ]
-    if card.outputs[0] != "energy":
-        different.append(f"the first output is {card.outputs[0]!r}, not 'energy'")
-    return "; ".join(different)
+def _torchforce(module: Any, card: ModelCard, example: Mapping[str, Any]) -> tuple[Any, ModelCard]:
+    """Fold what TorchForce does not pass into the module."""
+    from .torchforce import compose_torchforce
+
+    scripted = _script(module, card, example if set(example) == set(card.inputs) else None)
+    return compose_torchforce(
+        scripted,
+        card,
+        atomic_numbers=example.get("atomic_numbers"),
+        periodic="box" in example if card.periodic == "optional" else None,
+        charge=int(example.get("charge", 0)),
+        multiplicity=int(example.get("multiplicity", 1)),
+    )
 
 
 def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | None) -> Any:

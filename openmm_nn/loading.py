@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .card import ModelCard
-from .errors import CardError, MissingDependencyError, ModelError, message
-from .formats import Format, find_format, formats, unavailable_formats
+from .errors import CardError, ModelError, message
+from .formats import Format, find_format, find_object_format, formats, unavailable_formats
+from .formats.committee import compose_committee
 from .modelfile import check_callable, check_script, pack, read_card, unpack
 from .package import check_package, is_package, read_package
 from .potential import Potential
@@ -32,8 +33,9 @@ def load_potential(
     Parameters
     ----------
     source
-        A path; a name, see `available_potentials`; a ``torch.jit.ScriptModule``; or a ``torch.nn.Module`` or another
-        callable, which run in this process only and are taken as they are now.
+        A path; a name, see `available_potentials`; a ``torch.jit.ScriptModule``; a ``torch.nn.Module`` or another
+        callable, an ASE calculator or an ``openmmml.MLPotential``, which run in this process only and are taken as they
+        are now; or a list of these or of potentials, which becomes a committee with as many members.
     card
         What a file without a card, a module or a callable needs; by default the contract of openmm-torch's TorchForce,
         ``ModelCard.torchforce()``.
@@ -77,10 +79,20 @@ def load_potential(
         )
     if isinstance(source, str | os.PathLike):
         return _load_text(source, card, device, trust)
+    if isinstance(source, list | tuple):
+        members = [
+            member if isinstance(member, Potential) else load_potential(member, card=card, device=device, trust=trust)
+            for member in source
+        ]
+        return _load_object(*compose_committee(members), device)
+    family = find_object_format(source)
+    if family is not None:
+        return _load_object(*family.load_object(source, card=card), device)
     if callable(source):
         return _load_object(source, card, device)
     raise ModelError(
-        message("source", f"a {type(source).__name__}", "a path, a name, a torch module or a callable",
+        message("source", f"a {type(source).__name__}",
+                "a path, a name, a torch module, a callable, an ASE calculator, an MLPotential, or a list of these",
                 "give one of these")
     )  # fmt: skip
 
@@ -167,12 +179,6 @@ def _load_package(path: Path, data: bytes, card: ModelCard | None, device: str |
 def _load_foreign(family: Format, source: str, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
     if card is not None:
         raise CardError(message("card", f"a card for {source!r}, which brings its own", "None", "leave card out"))
-    missing = family.missing()
-    if missing:
-        raise MissingDependencyError(
-            message("source", f"{source!r}, for which something is missing: {missing}",
-                    f"what the format {family.name!r} needs", "install it")
-        )  # fmt: skip
     module, made = family.load(source, device=None, trust=trust)
     return _load_object(module, made, device)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .archive import open_archive
 from .card import CARD_FILE, ModelCard
 from .errors import CardError, ModelError, ParameterError, UnsupportedError, message
 from .processor import missing_features
@@ -45,7 +46,9 @@ SERIAL, PARALLEL = "model", "parallel"
 """Names of the code in a package for one thread, and of that for several."""
 
 _FOLDER = "data/aotinductor/"
+_LIBRARIES = (".so", ".dylib")
 _DEVICE = "AOTI_DEVICE_KEY"
+_DESCRIPTION_LIMIT = 1 << 22
 _READ_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError)
 
 
@@ -82,16 +85,6 @@ class PackageInfo:
     models: tuple[str, ...]
 
 
-def _entries(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Return the archive's entries below the folder of compiled models, each with its name in the archive."""
-    found = {}
-    for entry in archive.namelist():
-        inner = entry.partition("/")[2]
-        if inner.startswith(_FOLDER):
-            found[inner.removeprefix(_FOLDER)] = entry
-    return found
-
-
 def is_package(data: bytes) -> bool:
     """Return whether these are the bytes of a package.
 
@@ -113,7 +106,7 @@ def is_package(data: bytes) -> bool:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return bool(_entries(archive))
+            return any(entry.partition("/")[2].startswith(_FOLDER) for entry in archive.namelist())
     except _READ_ERRORS:
         return False
 
@@ -140,21 +133,20 @@ def read_package(data: bytes, name: str) -> PackageInfo:
     CardError
         If the card inside is wrong.
     """
+    archive = open_archive(data, name)
+    archive.verify()
     values: dict[str, str] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            damaged = archive.testzip()
-            entries = _entries(archive)
-            models = tuple(sorted({entry.partition("/")[0] for entry in entries if entry.endswith((".so", ".dylib"))}))
-            for entry, full in entries.items():
-                if entry.startswith(f"{SERIAL}/") and entry.endswith("_metadata.json"):
-                    found = json.loads(archive.read(full))
-                    if isinstance(found, dict) and _DEVICE in found and len(found) >= len(values):
-                        values = {str(key): str(value) for key, value in found.items()}
-    except _READ_ERRORS as error:
-        raise _bad(name, f"a damaged package ({error})", "get or export the file again") from error
-    if damaged is not None:
-        raise _bad(name, f"a damaged package, at {damaged}", "get or export the file again")
+    models: set[str] = set()
+    for record in archive.entries:
+        model, _, file = record.removeprefix(_FOLDER).partition("/")
+        if not record.startswith(_FOLDER):
+            continue
+        if file.endswith(_LIBRARIES):
+            models.add(model)
+        if model == SERIAL and file.endswith("_metadata.json"):
+            found = _strings(archive.read(record, _DESCRIPTION_LIMIT))
+            if _DEVICE in found and len(found) >= len(values):
+                values = found
     if not values or SERIAL not in models:
         raise _bad(name, "a package without a compiled model named 'model'", "export the potential again")
     card = None
@@ -172,8 +164,17 @@ def read_package(data: bytes, name: str) -> PackageInfo:
         machine=values.get("AOTI_MACHINE", ""),
         features=tuple(values.get("openmm_nn_processor", "").split()),
         torch=values.get("openmm_nn_torch", ""),
-        models=models,
+        models=tuple(sorted(models)),
     )
+
+
+def _strings(text: bytes) -> dict[str, str]:
+    """Read a JSON object of strings; empty if it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
 def _bad(name: str, got: str, remedy: str) -> ModelError:
@@ -285,15 +286,15 @@ class _Graph:
         # Once they are loaded, the files are no longer needed. The directory is private (mode 0700).
         with tempfile.TemporaryDirectory(prefix="openmm_nn-") as folder:
             library = None
-            with zipfile.ZipFile(io.BytesIO(self._data)) as archive:
-                for entry, full in _entries(archive).items():
-                    owner, _, file = entry.partition("/")
-                    if owner != model or not file or "/" in file or file.endswith(".cpp"):
-                        continue
-                    path = Path(folder) / file
-                    path.write_bytes(archive.read(full))
-                    if path.suffix in (".so", ".dylib"):
-                        library = path
+            archive = open_archive(self._data, "of the potential")
+            for record, entry in archive.entries.items():
+                start, _, file = record.rpartition("/")
+                if start != _FOLDER + model or file.endswith(".cpp"):
+                    continue
+                path = Path(folder) / file
+                path.write_bytes(archive.read(record, entry.size))
+                if file.endswith(_LIBRARIES):
+                    library = path
             bindings: Any = torch._C
             try:
                 return bindings._aoti.AOTIModelContainerRunnerCpu(str(library), 1)

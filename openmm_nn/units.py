@@ -13,7 +13,16 @@ from openmm import unit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "MASS_UNIT", "energy_factor", "in_nanometers", "length_factor"]
+__all__ = [
+    "ENERGY_UNITS",
+    "LENGTH_UNITS",
+    "MASS_UNIT",
+    "WAVENUMBER",
+    "energy_factor",
+    "in_nanometers",
+    "length_factor",
+    "thermal_energy",
+]
 
 
 def _kilojoules(energy: Any) -> float:
@@ -38,6 +47,31 @@ ENERGY_UNITS: dict[str, float] = {
 
 MASS_UNIT = unit.dalton
 """The unit of the masses of a System."""
+
+WAVENUMBER = float((1.0 / (unit.SPEED_OF_LIGHT_C * unit.picosecond)).value_in_unit(unit.centimeter**-1))
+"""Wavenumber in 1/cm of a frequency of one cycle per ps."""
+
+
+def thermal_energy(temperature: float) -> float:
+    """Return RT, the thermal energy of a mole, in kJ/mol.
+
+    Parameters
+    ----------
+    temperature
+        K.
+
+    Returns
+    -------
+    float
+        kJ/mol.
+
+    Examples
+    --------
+    >>> from openmm_nn.units import thermal_energy
+    >>> round(thermal_energy(300.0), 4)
+    2.4943
+    """
+    return float((unit.MOLAR_GAS_CONSTANT_R * temperature * unit.kelvin).value_in_unit(unit.kilojoule_per_mole))
 
 
 def length_factor(name: str) -> float:

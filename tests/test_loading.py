@@ -13,7 +13,7 @@ import oracle
 from models import Harmonic, HarmonicParameter, HarmonicWithForces, ModelSet
 from models.generate import save, script
 from openmm_nn import ModelCard, available_potentials, export_potential, load_potential, trust_hash
-from openmm_nn.errors import CardError, ModelError, ParameterError, UnsupportedError
+from openmm_nn.errors import CardError, ModelError, ParameterError, ParticleError
 from systems import random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -89,15 +89,15 @@ def test_export_by_tracing(tmp_path: pathlib.Path) -> None:
 def test_export_formats(models: ModelSet, tmp_path: pathlib.Path) -> None:
     module = Harmonic()
     assert export_potential(module, tmp_path / "a.pt", ModelCard.torchforce(), format="torchforce").sha256
-    with pytest.raises(UnsupportedError, match=r"length_unit is 'angstrom'"):
+    with pytest.raises(ParticleError, match="atomic_numbers"):
         export_potential(
             models.pair_module("plain", unit="angstrom"),
             tmp_path / "b.pt",
             models.pair_card("plain", unit="angstrom"),
             format="torchforce",
         )
-    with pytest.raises(UnsupportedError, match="not yet in this version"):
-        export_potential(module, tmp_path / "c.pt2", ModelCard.torchforce(), format="aotinductor")
+    with pytest.raises(ParameterError, match=r"ends in \.pt2"):
+        export_potential(module, tmp_path / "c.pt", ModelCard.torchforce(), format="aotinductor")
     with pytest.raises(ParameterError, match=r"onnx.*torchscript"):
         export_potential(module, tmp_path / "d.onnx", ModelCard.torchforce(), format="onnx")
     with pytest.raises(ParameterError, match="directory"):
@@ -196,7 +196,7 @@ def test_what_is_no_source() -> None:
 
 def test_package_of_aotinductor(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.pt2").write_bytes(b"PK")
-    with pytest.raises(UnsupportedError, match="not yet in this version"):
+    with pytest.raises(ModelError, match="truncated or damaged"):
         load_potential(tmp_path / "a.pt2")
     with pytest.raises(ParameterError, match="hexadecimal"):
         trust_hash("abc")

@@ -77,7 +77,7 @@ class Ensemble:
         every = torch.cat([self.positions, self.far])
         for chosen, index, numbers in self.batches:
             x = every[index].to(dtype).requires_grad_()
-            energy = self.model.dense(x, numbers).mean(0)
+            energy = self.model.energies(x, numbers).mean(0)
             (gradient,) = torch.autograd.grad(energy.sum(), x)
             energies[chosen] = energy.detach().double().numpy()
             forces[index.flatten()] = -gradient.double().view(-1, 3)

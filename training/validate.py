@@ -69,7 +69,7 @@ def predictions(model: Committee, labels: Labels, members: bool = False) -> dict
     label = 0
     for block, rows in labels.batches(12000):
         x = block.positions[rows].requires_grad_()
-        energies = model.dense(x, block.numbers[rows])
+        energies = model.energies(x, block.numbers[rows])
         if members:
             parts = [torch.autograd.grad(e.sum(), x, retain_graph=True)[0] for e in energies]
             stack = -torch.stack(parts)
@@ -206,7 +206,7 @@ def conformers(model: Committee, labels: Labels, count: int = 5) -> dict[str, ob
             continue
         molecules += 1
         x = torch.tensor(np.stack([f[1] for f in found]), dtype=torch.float32)
-        predicted = model.dense(x, torch.tensor(numbers).repeat(len(found), 1)).double().mean(0).numpy()
+        predicted = model.energies(x, torch.tensor(numbers).repeat(len(found), 1)).double().mean(0).numpy()
         truth = np.array([f[0] for f in found])
         lowest = truth.argmin()
         error = ((predicted - predicted[lowest]) - (truth - truth[lowest])) * KCAL
@@ -252,7 +252,7 @@ def torsions(model: Committee) -> dict[str, object]:
 
     def surface(x: NDArray) -> tuple[float, NDArray]:
         y = torch.tensor(x).unsqueeze(0).requires_grad_()
-        energy = double.dense(y, numbers).mean()
+        energy = double.energies(y, numbers).mean()
         return float(energy.detach()), -torch.autograd.grad(energy, y)[0][0].numpy()
 
     return torsion_map.compare(surface, REFERENCE)
@@ -280,12 +280,14 @@ def dimers(model: Committee) -> dict[str, object]:
             while np.linalg.norm(a[:, None] - (b + offset * direction), axis=-1).min() > gap:
                 offset -= 0.002
             frames.append(np.concatenate([a, b + offset * direction]))
-        energies = double.dense(torch.tensor(np.stack(frames)), torch.tensor(z).repeat(len(frames), 1)).mean(0).numpy()
+        energies = (
+            double.energies(torch.tensor(np.stack(frames)), torch.tensor(z).repeat(len(frames), 1)).mean(0).numpy()
+        )
         reference = Labeller(z)
         truth = [reference(f) for f in frames]
         apart = np.linalg.norm(a[:, None] - a, axis=-1).shape[0]
-        alone = double.dense(torch.tensor(a)[None], torch.tensor(z[:apart])[None]).mean()
-        alone = alone + double.dense(torch.tensor(b)[None], torch.tensor(z[apart:])[None]).mean()
+        alone = double.energies(torch.tensor(a)[None], torch.tensor(z[:apart])[None]).mean()
+        alone = alone + double.energies(torch.tensor(b)[None], torch.tensor(z[apart:])[None]).mean()
         inside = gaps < 1.2
         outside = [
             abs((e - energies[0]) - (t[0] - truth[0][0])) * KCAL

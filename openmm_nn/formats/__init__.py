@@ -19,12 +19,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..card import ModelCard
 
-__all__ = ["Format", "find_format", "formats", "unavailable_formats"]
+__all__ = ["Format", "ObjectFormat", "find_format", "find_object_format", "formats", "unavailable_formats"]
 
 logger = logging.getLogger(__name__)
 
 GROUP = "openmm_nn.formats"
-_BUILT_IN = {"torchani": "openmm_nn.formats.torchani:FORMAT"}
+_FAMILIES = ("torchani", "sevennet", "mace", "nequip", "ase", "openmmml")
+_BUILT_IN = {name: f"openmm_nn.formats.{name}:FORMAT" for name in _FAMILIES}
 
 
 @runtime_checkable
@@ -39,7 +40,10 @@ class Format(Protocol):
         """Return the names that ``load_potential`` takes, such as ``"ani2x/0"``, each with a short description."""
 
     def missing(self) -> str:
-        """Return what is missing to load them, with the command that installs it; an empty string if nothing is."""
+        """Return what is missing to load the names, with the command that installs it; empty if nothing is.
+
+        A file may need less: `load` raises MissingDependencyError, with the command, if what it needs is not there.
+        """
 
     def accepts(self, source: str) -> bool:
         """Say whether a name or a path is of this family; asked of names first, then of paths that exist."""
@@ -63,6 +67,39 @@ class Format(Protocol):
             runs natively; it is not frozen.
         card : ModelCard
             Its card.
+
+        Raises
+        ------
+        MissingDependencyError
+            If a package is missing; the message has the command that installs it.
+        ModelError
+            If the file is not what the family writes.
+        """
+
+
+@runtime_checkable
+class ObjectFormat(Protocol):
+    """What a family adds to `Format` if it takes objects of this process too, such as a calculator."""
+
+    def accepts_object(self, source: object) -> bool:
+        """Say whether an object is of this family, without importing the library that it would come from."""
+
+    def load_object(self, source: object, *, card: ModelCard | None) -> tuple[Any, ModelCard]:
+        """Make a callable, or a canonical module, of an object.
+
+        Parameters
+        ----------
+        source
+            What `accepts_object` said yes to.
+        card
+            What the user says of it, in place of what can be found out.
+
+        Returns
+        -------
+        module : callable, torch.nn.Module or torch.jit.ScriptModule
+            Takes and returns tensors as its card says.
+        card : ModelCard
+            Its card; that of the user if there is one and it fits.
         """
 
 
@@ -126,6 +163,31 @@ def find_format(source: str) -> Format | None:
     """
     for value in formats().values():
         if value.accepts(source):
+            return value
+    return None
+
+
+def find_object_format(source: object) -> ObjectFormat | None:
+    """Return the family that takes an object, or None.
+
+    Parameters
+    ----------
+    source
+        What the user gave to ``load_potential``.
+
+    Returns
+    -------
+    ObjectFormat or None
+        The first family that accepts it.
+
+    Examples
+    --------
+    >>> from openmm_nn.formats import find_object_format
+    >>> find_object_format(object()) is None
+    True
+    """
+    for value in formats().values():
+        if isinstance(value, ObjectFormat) and value.accepts_object(source):
             return value
     return None
 

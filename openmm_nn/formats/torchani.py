@@ -172,22 +172,24 @@ def _canonical(ani: Any, device: str) -> Any:
     from torch import Tensor
     from torchani.neighbors import Neighbors
 
+    from .torchani_networks import BatchedNetworks
+
     # The network potential is the only one of ANI-2x. It is called directly, since torchani would look once more for
     # pairs beyond the cutoff, which the engine leaves out already.
     network = ani.potentials["nnp"]
-    members = ani.neural_networks.get_active_members_num()
+    ensemble = network.neural_networks
+    networks = BatchedNetworks(
+        list(ensemble.members) if hasattr(ensemble, "members") else [ensemble], network.aev_computer
+    )
 
     class Canonical(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.converter = ani.species_converter
             self.aev_computer = network.aev_computer
-            self.networks = network.neural_networks
-            self.members: int = members
+            self.networks = networks
 
-        def forward(
-            self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor
-        ) -> Tensor:
+        def forward(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
             # torchani counts every pair once. A pair of an atom and its own image is told from its reverse by the
             # sign of the first component of the shift that is not zero.
             first, second = edge_index[0], edge_index[1]
@@ -200,8 +202,13 @@ def _canonical(ani: Any, device: str) -> Any:
             neighbors = Neighbors(pairs, vectors.norm(2, -1), vectors)
             elements = self.converter(atomic_numbers.unsqueeze(0))
             features = self.aev_computer.compute_from_neighbors(elements, positions.unsqueeze(0), neighbors)
-            energies: Tensor = self.networks(elements, features, True, True)
-            return energies.reshape(self.members, atomic_numbers.shape[0])
+            energies: Tensor = self.networks(elements.squeeze(0), features.squeeze(0))
+            return energies
+
+        @torch.jit.export
+        def specialize(self, atomic_numbers: Tensor) -> None:
+            """Leave out what molecules of these atoms do not need."""
+            self.networks.keep(self.converter(atomic_numbers.unsqueeze(0)).squeeze(0))
 
     with quiet_torchscript():
         scripted = torch.jit.script(Canonical().to(device).eval())

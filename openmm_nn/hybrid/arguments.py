@@ -80,8 +80,34 @@ def check_potential(potential: object) -> None:
         )
 
 
-def check_range(system: openmm.System, potential: Any, long_range: bool | None, periodic: bool) -> bool:
-    """Settle whether the potential gets the box, and refuse what would count images twice or not at all."""
+def check_range(system: openmm.System, potential: Any, long_range: bool | None, periodic: bool) -> tuple[bool, bool]:
+    """Settle whether the potential gets the box, and whether it replaces the region's periodic images.
+
+    Parameters
+    ----------
+    system : openmm.System
+        The classical System.
+    potential : Potential or openmmml.MLPotential
+    long_range : bool or None
+        What the user says of the potential.
+    periodic : bool
+        Whether the user wants the box to be given to it.
+
+    Returns
+    -------
+    uses_box : bool
+    replaces_images : bool
+        The potential is given the box, holds the region's interaction with its images itself, and the System sums over
+        images, so that the classical ones have to be taken out. A long-ranged potential of a cluster sees no images:
+        they stay classical. Under a cutoff the classical System has none.
+
+    Raises
+    ------
+    ParameterError
+        If it is not known whether the potential is long-ranged, or said otherwise than by its card.
+    NativeExtensionError
+        If images are replaced and the native extension is not there.
+    """
     if isinstance(potential, Potential):
         stated, uses_box = potential.card.long_range, periodic or potential.card.periodic == "always"
         name = f"the card of {potential.card.name!r}"
@@ -94,7 +120,7 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
         )
     ewald = any(isinstance(force, openmm.NonbondedForce) and uses_ewald(force) for force in system.getForces())
     if not ewald:
-        return uses_box
+        return uses_box, False
     far = long_range if stated is None else stated
     if far is None:
         raise errors.ParameterError(
@@ -102,13 +128,10 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
             "Ewald summation this decides whether the region's interaction with its periodic images stays classical. "
             "Give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics."
         )
-    if far and uses_box:
-        raise errors.UnsupportedError(
-            "long_range: the potential contains the region's interaction with its periodic images; taking the "
-            "classical one out is not supported in this version. Use the region as a cluster (periodic=False), or a "
-            "potential with a cutoff."
-        )
-    return uses_box
+    replaces = bool(far and uses_box)
+    if replaces:
+        native_module("long_range")
+    return uses_box, replaces
 
 
 def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int:

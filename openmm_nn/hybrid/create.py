@@ -28,7 +28,7 @@ from .arguments import (
 from .bonded import RegionAtoms
 from .boundary import CutBond, is_polar, make_cuts
 from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
-from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, pair_forces
+from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, image_forces, pair_forces
 from .ledger import Ledger, LedgerSource, make_ledger
 from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
 from .nonbonded import check_forces, resolve_ignored
@@ -170,7 +170,9 @@ def create_hybrid_system(
         Remove constraints between two atoms of the region.
     long_range : bool, optional
         Whether the potential itself contains the interaction of the region with its periodic images. Needed where the
-        card does not say and the System uses Ewald summation.
+        card does not say and the System uses Ewald summation. If it does and is given the box, the classical one, with
+        the neutralising plasma of a charged region, is taken out (by the native extension); else the images stay
+        classical.
     ignore_forces : iterable of str or int
         Names, classes or indices of forces to leave as they are.
     charge : int, optional
@@ -240,7 +242,7 @@ def create_hybrid_system(
     check_forces(system, inside, ignored)
     if not remove_constraints:
         check_rigid_water(graph, inner_constraints(system, inside))
-    uses_box = check_range(system, potential, long_range, periodic)
+    uses_box, images = check_range(system, potential, long_range, periodic)
     cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
     links = tuple(cut.link for cut in cuts)
     scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
@@ -266,7 +268,7 @@ def create_hybrid_system(
         remove_constraints=remove_constraints,
         keep_pairs=subtract,
     )
-    for own in _own_forces(system, graph, chosen, bonded_rule, ignored, interpolate, subtract):
+    for own in _own_forces(system, graph, chosen, bonded_rule, ignored, interpolate, subtract, images):
         remainder.system.addForce(own)
     for correction in scheme:
         remainder.system.addForce(correction)
@@ -300,7 +302,7 @@ def create_hybrid_system(
         multiplicity=multiplicity,
     )
     source = LedgerSource(
-        copy.deepcopy(system), remainder.system, graph, chosen, bonded_rule, frozenset(ignored), interpolate
+        copy.deepcopy(system), remainder.system, graph, chosen, bonded_rule, frozenset(ignored), interpolate, images
     )
     return HybridSystem(remainder.system, topology, chosen, links, report, source)
 
@@ -313,13 +315,19 @@ def _own_forces(
     ignored: Collection[int],
     interpolate: bool,
     subtract: bool,
+    images: bool,
 ) -> list[openmm.Force]:
-    """Make the forces that add E_MM(R) back for interpolation, or subtract what was left in of it."""
+    """Make the forces that add E_MM(R) back for interpolation, or subtract what was left in of it and its images."""
     forces: list[openmm.Force] = []
     purpose = "interpolate" if interpolate else "subtract_region"
     if interpolate or subtract:
         factor = Factor(0.0 if subtract else 1.0, -1.0) if interpolate else Factor(-1.0)
-        forces += pair_forces(system, region, ignored, factor, purpose)
+        forces += pair_forces(system, region, ignored, factor, purpose, images=images and subtract)
+    if images and not subtract:
+        # Zero exceptions leave the images in.
+        forces += image_forces(
+            system, region, ignored, Factor(0.0, -1.0) if interpolate else Factor(-1.0), "long_range"
+        )
     if interpolate:
         atoms = RegionAtoms.of(region.atoms, graph.neighbours)
         forces += bonded_forces(system, atoms, bonded_rule, ignored, Factor(1.0, -1.0))

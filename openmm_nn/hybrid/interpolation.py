@@ -18,7 +18,7 @@ import openmm
 from .. import errors, native
 from .bonded import BONDED_TYPES, RegionAtoms, iterate_terms, split_terms
 from .mechanical import inner_constraints
-from .nonbonded import PERIODIC_METHODS, force_label, touches
+from .nonbonded import PERIODIC_METHODS, force_label, touches, uses_ewald
 from .region import BondGraph, Region, pair
 
 LAMBDA = "lambda_interpolate"
@@ -105,7 +105,13 @@ def native_module(purpose: str) -> Any:
 
 
 def pair_forces(
-    system: openmm.System, region: Region, ignored: Collection[int], factor: Factor, purpose: str
+    system: openmm.System,
+    region: Region,
+    ignored: Collection[int],
+    factor: Factor,
+    purpose: str,
+    *,
+    images: bool = False,
 ) -> list[openmm.Force]:
     """Make the forces of the region's own nonbonded pairs.
 
@@ -119,6 +125,8 @@ def pair_forces(
     factor : Factor
     purpose : str
         What needs them, for messages.
+    images : bool
+        Include the region's interaction with its periodic images where there is Ewald summation.
 
     Returns
     -------
@@ -135,15 +143,57 @@ def pair_forces(
         if index in ignored:
             continue
         if isinstance(force, openmm.NonbondedForce):
-            forces.append(_region_force(force, region, factor, purpose))
+            own = _region_force(force, region, factor, purpose)
+            own.setIncludesImages(images and uses_ewald(force))
+            forces.append(own)
         elif isinstance(force, openmm.CustomNonbondedForce):
-            own = _own_pairs(force, region, factor)
-            if own is not None:
-                forces.append(own)
+            pairs = _own_pairs(force, region, factor)
+            if pairs is not None:
+                forces.append(pairs)
     return forces
 
 
-def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, purpose: str) -> openmm.Force:
+def image_forces(
+    system: openmm.System, region: Region, ignored: Collection[int], factor: Factor, purpose: str
+) -> list[openmm.Force]:
+    """Make the forces of the region's interaction with its own periodic images.
+
+    It is what OpenMM's reciprocal sum gives for the region's charges alone, on the same grid, with its self energy and
+    the neutralising plasma, less the region's pairs; under LJPME of its dispersion too.
+
+    Parameters
+    ----------
+    system : openmm.System
+        The classical System.
+    region : Region
+    ignored : collection of int
+        Indices of forces that are left alone.
+    factor : Factor
+    purpose : str
+        What needs them, for messages.
+
+    Returns
+    -------
+    list of openmm.Force
+        A RegionForce for each NonbondedForce with Ewald summation.
+
+    Raises
+    ------
+    UnsupportedError
+        If charges of the region depend on the Context's parameters.
+    """
+    forces: list[openmm.Force] = []
+    for index, force in enumerate(system.getForces()):
+        if index not in ignored and isinstance(force, openmm.NonbondedForce) and uses_ewald(force):
+            own = _region_force(force, region, factor, purpose)
+            own.setIncludesPairs(False)
+            own.setIncludesImages(True)
+            own.setName(f"{OWN}images, {force_label(force)}")
+            forces.append(own)
+    return forces
+
+
+def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, purpose: str) -> Any:
     inside = set(region.atoms)
     parameters = [
         entry[0]

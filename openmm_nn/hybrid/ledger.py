@@ -12,7 +12,7 @@ RE                nonbonded pairs across the boundary
 link              classical bonded terms across the boundary, and what a charge scheme changes
 RR classical      E_MM(R), the region's own classical energy
 RR removed        the same, with the sign and factor by which the hybrid leaves it out
-images            interaction of the region with its own periodic images
+images            interaction of the region with its own periodic images, as far as the potential does not replace it
 dispersion        long-range corrections, undivided
 implicit solvent  one undivided row
 NN                the potential with its link atoms, times lambda where the hybrid interpolates
@@ -38,7 +38,16 @@ from .. import errors
 from ..units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
 from .charges import SCHEME
-from .interpolation import LAMBDA, OWN, Factor, bonded_forces, check_constraints, native_module, pair_forces
+from .interpolation import (
+    LAMBDA,
+    OWN,
+    Factor,
+    bonded_forces,
+    check_constraints,
+    image_forces,
+    native_module,
+    pair_forces,
+)
 from .nonbonded import BIASES, SOLVENTS, zero_pairs
 from .pair_parts import Part, nonbonded_parts
 from .region import BondGraph, Region
@@ -112,6 +121,8 @@ class LedgerSource:
     ignored : frozenset of int
         Indices of the forces that were left alone.
     interpolated : bool
+    replaces_images : bool
+        Whether the potential takes the place of the region's periodic images.
     """
 
     classical: openmm.System
@@ -121,6 +132,7 @@ class LedgerSource:
     bonded_rule: str
     ignored: frozenset[int]
     interpolated: bool
+    replaces_images: bool
 
 
 class _Energies:
@@ -179,6 +191,11 @@ def _build(source: LedgerSource, parameters: Mapping[str, float], make_context: 
     for force in own:
         force.setForceGroup(0)
     energies.add(own, [("RR classical", 1.0, _ALL), ("RR removed", removed, _ALL)])
+    if source.replaces_images:
+        images = image_forces(source.classical, source.region, source.ignored, Factor(1.0), "ledger")
+        for force in images:
+            force.setForceGroup(0)
+        energies.add(images, [("images", removed, _ALL)])
 
     whole = copy.deepcopy(source.hybrid)
     groups: dict[str, int] = {"implicit solvent": 1, "NN": 2, "bias": 3, "restraints": 4, "other": 5}

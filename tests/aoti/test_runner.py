@@ -1,6 +1,8 @@
 """Compiled packages against NumPy, against the same potential as TorchScript, and against the contract."""
 
+import io
 import pathlib
+import zipfile
 
 import numpy as np
 import openmm as mm
@@ -178,6 +180,15 @@ def mapped_libraries() -> list[str]:
     """Lines about compiled models of the memory map of this process."""
     lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
     return [line for line in lines if "openmm_nn-" in line and line.endswith("(deleted)")]
+
+
+def test_code_for_one_thread_and_for_several(packages: Packages) -> None:
+    """They are two libraries: only that for several threads uses OpenMP."""
+    data = packages("committee").data
+    assert data is not None
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        libraries = {name.split("/")[-2]: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
+    assert {name: b"libgomp" in content for name, content in libraries.items()} == {"model": False, "parallel": True}
 
 
 def test_nothing_is_left_behind(

@@ -1,6 +1,8 @@
 """Machine code inside XML is run only when its hash is trusted."""
 
+import base64
 import copy
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -90,8 +92,6 @@ def test_trusted_by_the_environment(written: tuple[pathlib.Path, str, str]) -> N
 
 def test_code_exchanged_inside_the_xml(packages: Packages, native: str) -> None:
     """Other code has another hash, and the XML says which it was written with."""
-    import base64
-
     system = bare_system(6)
     potential = packages("committee")
     system.addForce(potential.create_force(atomic_numbers=NUMBERS))
@@ -102,11 +102,9 @@ def test_code_exchanged_inside_the_xml(packages: Packages, native: str) -> None:
     assert forged != xml
     with pytest.raises(mm.OpenMMException, match="changed after it was written"):
         mm.XmlSerializer.deserialize(forged)
-    import hashlib
-
     forged = forged.replace(str(potential.sha256), hashlib.sha256(other).hexdigest())
     read_back = mm.XmlSerializer.deserialize(forged)
-    with pytest.raises(mm.OpenMMException, match="not trusted|this one is not"):
+    with pytest.raises(mm.OpenMMException, match="this one is not"):
         REFERENCE.context(read_back, random_cluster(NUMBERS, seed=31))
     # Said to be TorchScript, it is no more welcome.
     disguised = mm.XmlSerializer.deserialize(forged.replace("aotinductor", "torchscript"))
@@ -133,9 +131,13 @@ def test_naming_a_file_trusts_it(packages: Packages, engine: str, tmp_path: path
     with pytest.raises(ModelError, match=rf"not trusted: {unnamed.sha256}.*trust_hash"):
         unnamed.evaluate(positions, NUMBERS)
     system = bare_system(6)
-    with pytest.raises((ModelError, mm.OpenMMException), match="trust"):
+
+    def run() -> None:
         system.addForce(unnamed.create_force(atomic_numbers=NUMBERS))
         REFERENCE.context(system, positions)
+
+    with pytest.raises((ModelError, mm.OpenMMException), match="trust"):
+        run()
     (tmp_path / "named.pt2").write_bytes(data)
     named = load_potential(tmp_path / "named.pt2")
     assert named.sha256 == unnamed.sha256 and is_trusted(str(named.sha256))

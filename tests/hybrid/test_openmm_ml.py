@@ -177,10 +177,26 @@ def test_what_an_mlpotential_cannot_do() -> None:
         create_hybrid_system(case.topology, case.system, springs(), water, properties={"device": "cpu"})
     with pytest.raises(ParameterError, match=r"long_range: got None, and the MLPotential does not say"):
         create_hybrid_system(case.topology, case.system, springs(longRange=None), water)
-    with pytest.raises(
-        UnsupportedError, match=r"long_range: the potential contains the region's interaction with its per"
-    ):
-        create_hybrid_system(case.topology, case.system, springs(longRange=True), water)
+
+
+@pytest.mark.parametrize("atoms", [range(22), range(22, 34)], ids=["peptide", "waters"])
+def test_long_ranged_potentials_replace_the_images(atoms: range) -> None:
+    """The same remainder, which OpenMM-ML reaches by a second NonbondedForce in a CustomCVForce.
+
+    At the default tolerance it leaves pairs beyond the cutoff the erfc(alpha r)/r that OpenMM's direct sum has not:
+    0.01 kJ/mol for these waters.
+    """
+    case = peptide_in_water(waters=120, rigidWater=False, ewaldErrorTolerance=1e-6)
+    potential = springs(longRange=True, strength=0.0)
+    ours = create_hybrid_system(case.topology, case.system, potential, atoms)
+    theirs = potential.createMixedSystem(case.topology, case.system, list(atoms))
+    compare(case, list(atoms), ours.system, theirs)
+    local = create_hybrid_system(case.topology, case.system, springs(strength=0.0), atoms)
+    images = local.ledger(case.positions)["images"]
+    assert abs(images) > 0.01
+    energies = [remainder(hybrid.system, case.positions)[0] for hybrid in (ours, local)]
+    assert energies[1] - energies[0] == pytest.approx(images, abs=1e-6)
+    assert abs(ours.ledger(case.positions)["images"]) < 1e-6
 
 
 def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

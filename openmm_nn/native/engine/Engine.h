@@ -31,8 +31,9 @@ public:
 
     /**
      * @param platformDouble  whether a model whose dtype follows the platform runs in double precision
+     * @param concurrent      whether the model runs beside the platform's own threads
      */
-    Engine(const NeuralForce& force, const OpenMM::System& system, bool platformDouble);
+    Engine(const NeuralForce& force, const OpenMM::System& system, bool platformDouble, bool concurrent);
     ~Engine();
     /**
      * The particles whose positions are needed and which forces act on: those that the model sees, then the outside
@@ -41,6 +42,10 @@ public:
     const std::vector<int>& getParticles() const {
         return particles;
     }
+    /** The parameters of the Context that the energy depends on. */
+    std::vector<std::string> getParameterNames() const;
+    /** Whether evaluate() may be called from any thread, one at a time. */
+    bool canRunOnAnyThread() const;
     /** Take over the model of the force again. */
     void setModel(const NeuralForce& force);
     void evaluate(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters,
@@ -73,7 +78,7 @@ private:
     std::string scaleParameter;
     std::vector<std::string> modelParameters;
     std::vector<std::string> derivativeNames;
-    bool periodic, makeWhole, platformDouble, firstEvaluation, warnedOfSpread, warm;
+    bool periodic, makeWhole, platformDouble, concurrent, firstEvaluation, warnedOfSpread, warm;
     std::unique_ptr<WholeMaker> wholeMaker;
     std::unique_ptr<NeighborList> neighborList;
     std::shared_ptr<ModelRunner> runner;

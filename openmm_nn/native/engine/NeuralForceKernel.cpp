@@ -1,4 +1,5 @@
 #include "NeuralForceKernel.h"
+#include <algorithm>
 
 using namespace OpenMM;
 using namespace OpenMMNN;
@@ -6,28 +7,109 @@ using std::map;
 using std::string;
 using std::vector;
 
-static Engine::ParameterSource parametersOf(ContextImpl& context) {
-    return [&context](const string& name) {
-        return context.getParameter(name);
-    };
+// An integrator that moves the atoms after it has announced the step would pay for two evaluations a step.
+static const int maxUnused = 3;
+
+bool NeuralForceKernel::Input::operator==(const Input& other) const {
+    return positions == other.positions && std::equal(box, box+3, other.box) && parameters == other.parameters;
+}
+
+NeuralForceKernel::~NeuralForceKernel() {
+    // The thread uses the other members.
+    worker.reset();
 }
 
 void NeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& force) {
     vector<string> derivatives;
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         derivatives.push_back(force.getEnergyParameterDerivativeName(i));
-    engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision));
+    engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision, wantsConcurrent(force)));
     access = platformAccess.open(engine->getParticles(), derivatives);
+    makeWorker(force);
+}
+
+bool NeuralForceKernel::wantsConcurrent(const NeuralForce& force) const {
+    map<string, string> properties = force.getProperties();
+    return platformAccess.concurrent && properties.insert({"concurrent", "true"}).first->second == "true";
+}
+
+void NeuralForceKernel::makeWorker(const NeuralForce& force) {
+    if (!wantsConcurrent(force) || !engine->canRunOnAnyThread())
+        worker.reset();
+    else if (!worker)
+        worker.reset(new Worker([this] { evaluate(); }));
+}
+
+Engine::ParameterSource NeuralForceKernel::parameterSource() const {
+    return [this](const string& name) {
+        return input.parameters.at(name);
+    };
 }
 
 void NeuralForceKernel::collect(ContextImpl& context) {
-    access->gather(context, positions);
-    context.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    access->gather(context, current.positions);
+    context.getPeriodicBoxVectors(current.box[0], current.box[1], current.box[2]);
+    for (const string& name : engine->getParameterNames())
+        current.parameters[name] = context.getParameter(name);
+}
+
+void NeuralForceKernel::evaluate() {
+    engine->evaluate(input.positions, input.box, parameterSource(), wantForces, result);
+}
+
+void NeuralForceKernel::begin(bool includeForces) {
+    input = current;
+    wantForces = includeForces;
+    if (!worker)
+        return;
+    worker->start();
+    started = true;
+}
+
+void NeuralForceKernel::finish() {
+    evaluated = true;
+    if (!worker) {
+        evaluate();
+        return;
+    }
+    started = false;
+    worker->wait();
+}
+
+void NeuralForceKernel::discard() {
+    if (!started)
+        return;
+    started = false;
+    try {
+        worker->wait();
+    }
+    catch (const std::exception&) {
+        // Nobody asked for this evaluation.
+    }
+    numUnused++;
+}
+
+void NeuralForceKernel::prefetch(ContextImpl& context) {
+    if (!worker || numUnused >= maxUnused)
+        return;
+    discard();
+    collect(context);
+    // Where the atoms have not moved since the latest evaluation, the integrator has its forces already.
+    if (evaluated && current == input)
+        return;
+    begin(true);
+    numEarly++;
 }
 
 double NeuralForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
     collect(context);
-    engine->evaluate(positions, box, parametersOf(context), includeForces, result);
+    if (started && current == input)
+        numUnused = 0;
+    else {
+        discard();
+        begin(includeForces);
+    }
+    finish();
     if (includeForces)
         access->scatter(context, result.forces);
     for (auto& derivative : result.derivatives)
@@ -36,19 +118,31 @@ double NeuralForceKernel::execute(ContextImpl& context, bool includeForces, bool
 }
 
 void NeuralForceKernel::updateModel(const NeuralForce& force) {
+    discard();
     engine->setModel(force);
+    makeWorker(force);
+    evaluated = false;
 }
 
 vector<double> NeuralForceKernel::getMemberEnergies(ContextImpl& context) {
+    discard();
     collect(context);
-    return engine->getMemberEnergies(positions, box, parametersOf(context));
+    input = current;
+    evaluated = false;
+    return engine->getMemberEnergies(input.positions, input.box, parameterSource());
 }
 
 vector<double> NeuralForceKernel::getForceStd(ContextImpl& context) {
+    discard();
     collect(context);
-    return engine->getForceStd(positions, box, parametersOf(context));
+    input = current;
+    evaluated = false;
+    return engine->getForceStd(input.positions, input.box, parameterSource());
 }
 
-map<string, long long> NeuralForceKernel::getStatistics() const {
-    return engine->getStatistics();
+map<string, long long> NeuralForceKernel::getStatistics() {
+    discard();
+    map<string, long long> statistics = engine->getStatistics();
+    statistics["early_evaluations"] = numEarly;
+    return statistics;
 }

@@ -30,6 +30,8 @@ public:
 struct PlatformAccess {
     /** Whether the platform computes in double precision. */
     bool doublePrecision;
+    /** Whether a model may run beside the platform's own work: positions can be read at the beginning of a step at no cost. */
+    bool concurrent;
     /** Make the access to some particles, and announce the derivatives that will be added. */
     std::function<std::unique_ptr<ParticleAccess>(const std::vector<int>& particles, const std::vector<std::string>& derivatives)> open;
 };

@@ -1,6 +1,7 @@
 #include "RegionEnergy.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/reference/SimTKOpenMMRealType.h"
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -8,13 +9,11 @@ using namespace OpenMM;
 using namespace OpenMMNN;
 using std::vector;
 
-static const double TWO_OVER_ROOT_PI = 1.1283791670955126;
-
 // With fewer particles than this, waking threads costs more than they save.
 static const int threadedParticles = 300;
 
-RegionEnergy::RegionEnergy(const RegionForce& force) : method(force.getNonbondedMethod()), cutoff(force.getCutoffDistance()),
-        switchingDistance(force.getSwitchingDistance()) {
+RegionEnergy::RegionEnergy(const RegionForce& force, const System& system, int maxThreads) : method(force.getNonbondedMethod()),
+        includesPairs(force.getIncludesPairs()), cutoff(force.getCutoffDistance()), switchingDistance(force.getSwitchingDistance()) {
     useCutoff = (method != NonbondedForce::NoCutoff);
     periodic = force.usesPeriodicBoundaryConditions();
     exceptionsPeriodic = (periodic && force.getExceptionsUsePeriodicBoundaryConditions());
@@ -23,6 +22,7 @@ RegionEnergy::RegionEnergy(const RegionForce& force) : method(force.getNonbonded
     force.getEwaldAlpha(alpha, dispersionAlpha);
     if (ewald && !(alpha > 0))
         throw OpenMMException("RegionForce: the method is an Ewald sum, so alpha must be positive (1/nm); call setEwaldAlpha()");
+    includesImages = (ewald && force.getIncludesImages());
     double dielectric = force.getReactionFieldDielectric();
     krf = std::pow(cutoff, -3.0)*(dielectric-1.0)/(2.0*dielectric+1.0);
     crf = (1.0/cutoff)*(3.0*dielectric)/(2.0*dielectric+1.0);
@@ -50,28 +50,41 @@ RegionEnergy::RegionEnergy(const RegionForce& force) : method(force.getNonbonded
         if (q != 0.0 || epsilon != 0.0)
             exceptions.push_back({first, second, q, sigma, epsilon});
     }
-    if ((int) particles.size() >= threadedParticles)
-        threads.reset(new ThreadPool());
-    size_t count = (threads ? threads->getNumThreads() : 1);
-    threadEnergy.resize(count);
-    threadForces.resize(count);
+    if (includesImages)
+        images.reset(new RegionImages(force, system));
+    const size_t count = particles.size();
+    if ((int) count >= threadedParticles && maxThreads != 1)
+        threads.reset(new ThreadPool(maxThreads));
+    scratches.resize(threads ? threads->getNumThreads() : 1);
+    for (Scratch& scratch : scratches) {
+        for (auto* values : {&scratch.x, &scratch.y, &scratch.z, &scratch.r2, &scratch.derivative, &scratch.forceX, &scratch.forceY, &scratch.forceZ})
+            values->resize(count);
+        scratch.excluded.assign(count, 0);
+    }
+    for (auto* values : {&x, &y, &z})
+        values->resize(count);
 }
 
 RegionEnergy::~RegionEnergy() {
 }
 
-RegionEnergy::Pair RegionEnergy::pairBeyondCutoff(double r2, double charge, double c6) const {
-    // What the reciprocal sums hold of a pair.
-    double r = std::sqrt(r2), x = alpha*r, qq = ONE_4PI_EPS0*charge/r;
+void RegionEnergy::takeGridOf(ContextImpl& context) {
+    if (images)
+        images->takeGridOf(context);
+}
+
+RegionEnergy::Pair RegionEnergy::pairInReciprocalSum(double r2, double charge, double c6) const {
+    const double u = alpha*alpha*r2, qq = ONE_4PI_EPS0*charge;
     Pair pair;
-    if (x > 6.0) { // erf(6) is 1 in double precision
-        pair.energy = qq;
-        pair.derivative = qq/r2;
+    if (u >= ErfTable::end) {
+        pair.energy = qq/std::sqrt(r2);
+        pair.derivative = pair.energy/r2;
     }
     else {
-        double erfx = std::erf(x);
-        pair.energy = qq*erfx;
-        pair.derivative = qq*(erfx-TWO_OVER_ROOT_PI*x*std::exp(-x*x))/r2;
+        double value, slope;
+        erfTable.evaluate(u, value, slope);
+        pair.energy = qq*alpha*value;
+        pair.derivative = -2.0*qq*alpha*alpha*alpha*slope;
     }
     if (dispersionEwald) {
         double y2 = dispersionAlpha*dispersionAlpha*r2, inverse6 = 1.0/(r2*r2*r2), e = std::exp(-y2);
@@ -111,63 +124,94 @@ RegionEnergy::Pair RegionEnergy::pairWithin(double r2, double charge, double sig
     return pair;
 }
 
-double RegionEnergy::computeRow(int i, const vector<Vec3>& positions, const Box& box, const vector<char>& excluded, vector<Vec3>& forces) const {
-    const double cutoff2 = cutoff*cutoff;
-    double energy = 0.0;
-    Vec3 onFirst;
-    for (int j = i+1; j < (int) particles.size(); j++) {
-        if (excluded[j])
-            continue;
-        Vec3 delta = positions[i]-positions[j];
-        if (periodic)
-            delta = box.minimumImage(delta);
-        double r2 = delta.dot(delta);
-        Pair pair;
-        if (!useCutoff || r2 < cutoff2)
-            pair = pairWithin(r2, charge[i]*charge[j], halfSigma[i]+halfSigma[j], rootEpsilon[i]*rootEpsilon[j], rootC6[i]*rootC6[j]);
-        else if (ewald)
-            pair = pairBeyondCutoff(r2, charge[i]*charge[j], rootC6[i]*rootC6[j]);
-        else
-            continue;
-        energy += pair.energy;
-        Vec3 force = delta*pair.derivative;
-        onFirst += force;
-        forces[j] -= force;
-    }
-    forces[i] += onFirst;
-    return energy;
+// The nearest integer for any number below 2^51, in a form that compilers turn into vector instructions.
+static inline double nearest(double value) {
+    const double large = 6755399441055744.0; // 1.5*2^52
+    return (value+large)-large;
 }
 
-double RegionEnergy::compute(const vector<Vec3>& positions, const Box& box, vector<Vec3>& forces) {
-    const int count = (int) particles.size(), numThreads = (int) threadEnergy.size();
-    auto rows = [&](int thread) {
-        threadForces[thread].assign(count, Vec3());
-        double energy = 0.0;
-        vector<char> excluded(count, 0);
-        for (int i = thread; i < count; i += numThreads) {
-            for (int partner : partners[i])
-                excluded[partner] = 1;
-            energy += computeRow(i, positions, box, excluded, threadForces[thread]);
-            for (int partner : partners[i])
-                excluded[partner] = 0;
+void RegionEnergy::computeRow(int i, const Box& box, Scratch& scratch) const {
+    const int count = (int) particles.size();
+    double *dx = scratch.x.data(), *dy = scratch.y.data(), *dz = scratch.z.data(), *r2 = scratch.r2.data();
+    const double xi = x[i], yi = y[i], zi = z[i];
+    if (periodic) {
+        const double ax = box.a[0], bx = box.b[0], by = box.b[1], cx = box.c[0], cy = box.c[1], cz = box.c[2];
+        const double inverseX = 1.0/ax, inverseY = 1.0/by, inverseZ = 1.0/cz;
+        for (int j = i+1; j < count; j++) {
+            double deltaX = xi-x[j], deltaY = yi-y[j], deltaZ = zi-z[j];
+            const double alongC = nearest(deltaZ*inverseZ);
+            deltaX -= alongC*cx;
+            deltaY -= alongC*cy;
+            deltaZ -= alongC*cz;
+            const double alongB = nearest(deltaY*inverseY);
+            deltaX -= alongB*bx;
+            deltaY -= alongB*by;
+            deltaX -= nearest(deltaX*inverseX)*ax;
+            dx[j] = deltaX;
+            dy[j] = deltaY;
+            dz[j] = deltaZ;
+            r2[j] = deltaX*deltaX+deltaY*deltaY+deltaZ*deltaZ;
         }
-        threadEnergy[thread] = energy;
-    };
-    if (threads) {
-        threads->execute([&](ThreadPool& pool, int thread) {
-            rows(thread);
-        });
-        threads->waitForThreads();
     }
     else
-        rows(0);
-    double energy = 0.0;
-    forces.assign(count, Vec3());
-    for (int thread = 0; thread < numThreads; thread++) {
-        energy += threadEnergy[thread];
-        for (int i = 0; i < count; i++)
-            forces[i] += threadForces[thread][i];
+        for (int j = i+1; j < count; j++) {
+            dx[j] = xi-x[j];
+            dy[j] = yi-y[j];
+            dz[j] = zi-z[j];
+            r2[j] = dx[j]*dx[j]+dy[j]*dy[j]+dz[j]*dz[j];
+        }
+
+    const double cutoff2 = cutoff*cutoff;
+    double energy = 0.0, *derivative = scratch.derivative.data();
+    for (int j = i+1; j < count; j++) {
+        const bool direct = (includesPairs && !scratch.excluded[j]), within = (!useCutoff || r2[j] < cutoff2);
+        derivative[j] = 0.0;
+        if (direct && within) {
+            const Pair pair = pairWithin(r2[j], charge[i]*charge[j], halfSigma[i]+halfSigma[j], rootEpsilon[i]*rootEpsilon[j], rootC6[i]*rootC6[j]);
+            energy += pair.energy;
+            derivative[j] += pair.derivative;
+        }
+        // Beyond the cutoff a pair is what the reciprocal sum holds of it; the images are that sum less all its pairs.
+        const int times = (ewald && direct && !within ? 1 : 0)-(includesImages ? 1 : 0);
+        if (times != 0) {
+            const Pair pair = pairInReciprocalSum(r2[j], charge[i]*charge[j], rootC6[i]*rootC6[j]);
+            energy += times*pair.energy;
+            derivative[j] += times*pair.derivative;
+        }
     }
+    scratch.energy += energy;
+
+    double onX = 0.0, onY = 0.0, onZ = 0.0;
+    double *forceX = scratch.forceX.data(), *forceY = scratch.forceY.data(), *forceZ = scratch.forceZ.data();
+    for (int j = i+1; j < count; j++) {
+        const double fx = dx[j]*derivative[j], fy = dy[j]*derivative[j], fz = dz[j]*derivative[j];
+        forceX[j] -= fx;
+        forceY[j] -= fy;
+        forceZ[j] -= fz;
+        onX += fx;
+        onY += fy;
+        onZ += fz;
+    }
+    forceX[i] += onX;
+    forceY[i] += onY;
+    forceZ[i] += onZ;
+}
+
+void RegionEnergy::computeRows(int first, int step, const Box& box, Scratch& scratch) const {
+    for (auto* values : {&scratch.forceX, &scratch.forceY, &scratch.forceZ})
+        std::fill(values->begin(), values->end(), 0.0);
+    scratch.energy = 0.0;
+    for (int i = first; i < (int) particles.size(); i += step) {
+        for (int partner : partners[i])
+            scratch.excluded[partner] = 1;
+        computeRow(i, box, scratch);
+        for (int partner : partners[i])
+            scratch.excluded[partner] = 0;
+    }
+}
+
+double RegionEnergy::computeExceptions(const vector<Vec3>& positions, const Box& box, vector<Vec3>& forces) const {
+    double energy = 0.0;
     for (const Exception& e : exceptions) {
         Vec3 delta = positions[e.i]-positions[e.j];
         if (exceptionsPeriodic)
@@ -179,4 +223,34 @@ double RegionEnergy::compute(const vector<Vec3>& positions, const Box& box, vect
         forces[e.j] -= force;
     }
     return energy;
+}
+
+double RegionEnergy::compute(const vector<Vec3>& positions, const Box& box, vector<Vec3>& forces) {
+    const int count = (int) particles.size();
+    for (int i = 0; i < count; i++) {
+        x[i] = positions[i][0];
+        y[i] = positions[i][1];
+        z[i] = positions[i][2];
+    }
+    double energy = 0.0;
+    if (images)
+        energy += images->compute(positions, box, imageForces);
+    if (threads) {
+        threads->execute([&](ThreadPool& pool, int thread) {
+            computeRows(thread, pool.getNumThreads(), box, scratches[thread]);
+        });
+        threads->waitForThreads();
+    }
+    else
+        computeRows(0, 1, box, scratches[0]);
+    forces.assign(count, Vec3());
+    for (const Scratch& scratch : scratches) {
+        energy += scratch.energy;
+        for (int i = 0; i < count; i++)
+            forces[i] += Vec3(scratch.forceX[i], scratch.forceY[i], scratch.forceZ[i]);
+    }
+    if (images)
+        for (int i = 0; i < count; i++)
+            forces[i] += imageForces[i];
+    return energy+(includesPairs ? computeExceptions(positions, box, forces) : 0.0);
 }

@@ -21,7 +21,7 @@ private:
     std::unique_ptr<RegionEnergy> region;
     std::string scaleParameter;
     double scaleOffset, scaleSlope;
-    bool scaleDerivative;
+    bool scaleDerivative, asksForGrid;
     std::vector<OpenMM::Vec3> positions, forces;
 };
 

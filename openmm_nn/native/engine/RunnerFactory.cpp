@@ -8,18 +8,10 @@ using namespace OpenMMNN;
 using std::map;
 using std::string;
 
-// Below this many atoms a second thread costs more than it saves, since torch's threads wait by spinning on the cores
-// that OpenMM's threads want.  The property "threads" overrides it.
-static const int singleThreadAtoms = 100;
-
-std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, int numAtoms, bool platformDouble) {
-    if (force.getRunner())
-        return force.getRunner();
-    map<string, string> properties = force.getProperties();
-    if (numAtoms < singleThreadAtoms)
-        properties.insert({"threads", "1"});
+std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, const std::vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) {
     if (!AOTInductorRunner::recognize(force.getModel()))
-        return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), properties, platformDouble);
+        return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), atomicNumbers, properties, platformDouble);
     const string& hash = force.getModelHash();
     if (!NeuralForce::isTrusted(hash))
         throw OpenMMException("NeuralForce: the model of the force named '"+force.getName()+"' is a compiled package (.pt2). It holds machine code, which can do whatever you can do, "

@@ -2,17 +2,22 @@
 #define OPENMM_NN_RUNNERFACTORY_H_
 
 #include "openmm_nn/NeuralForce.h"
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace OpenMMNN {
 
 /**
- * Make the runner of a force's model.
+ * Make the runner of a force's model, which is a file.
  *
- * @param numAtoms        how many atoms the model sees
+ * @param atomicNumbers   of the atoms that the model sees
+ * @param properties      of the force, with what the engine adds to them
  * @param platformDouble  whether a dtype of "platform" means double precision
  */
-std::shared_ptr<ModelRunner> createRunner(const NeuralForce& force, int numAtoms, bool platformDouble);
+std::shared_ptr<ModelRunner> createRunner(const NeuralForce& force, const std::vector<int64_t>& atomicNumbers,
+        const std::map<std::string, std::string>& properties, bool platformDouble);
 
 } // namespace OpenMMNN
 

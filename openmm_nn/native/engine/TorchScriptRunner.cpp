@@ -18,7 +18,7 @@ using std::vector;
 
 class TorchScriptRunner::Implementation {
 public:
-    Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble);
+    Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers, const map<string, string>& properties, bool platformDouble);
     void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
 private:
     vector<torch::Tensor> gradient(const torch::Tensor& energy, const torch::Tensor& weights, const vector<torch::Tensor>& variables, bool keepGraph) const;
@@ -54,13 +54,18 @@ static bool stopsGradients(const torch::jit::Module& module) {
     return text.find("aten::detach") != string::npos || text.find("prim::data") != string::npos;
 }
 
-TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
         signature(signature), options(signature, properties, platformDouble), tensors(signature, options) {
     try {
         std::istringstream stream(model);
         module = torch::jit::load(stream, options.device);
         module.eval();
         convert(module, options.dtype);
+        // A model may leave out what these atoms do not need, or compute once what depends on nothing else.
+        auto specialize = module.find_method("specialize");
+        if (specialize && signature.hasInput("atomic_numbers"))
+            (*specialize)({tensors.array(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
         if (!stopsGradients(module))
             module = torch::jit::freeze(module);
     }
@@ -155,8 +160,9 @@ void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const Mod
     }
 }
 
-TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
-        implementation(new Implementation(model, signature, properties, platformDouble)) {
+TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
+        implementation(new Implementation(model, signature, atomicNumbers, properties, platformDouble)) {
 }
 
 TorchScriptRunner::~TorchScriptRunner() {

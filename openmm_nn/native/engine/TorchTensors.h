@@ -48,13 +48,14 @@ public:
     at::Tensor forces(const at::Tensor& tensor, int64_t numAtoms) const;
     /** Append a tensor's values. */
     static void copyTo(const at::Tensor& tensor, std::vector<double>& values);
+    /** Whole numbers as a tensor. */
+    at::Tensor array(const int64_t* data, at::IntArrayRef shape) const;
     /** A number as a tensor of the model's dtype. */
     at::Tensor scalar(double value) const;
     /** What an error of torch says, without the C++ backtrace. */
     static std::string reason(const c10::Error& error);
 private:
     at::Tensor array(const double* data, at::IntArrayRef shape) const;
-    at::Tensor array(const int64_t* data, at::IntArrayRef shape) const;
     void checkFloating(const at::Tensor& tensor, const std::string& name) const;
     ModelSignature signature;
     TorchOptions options;

@@ -20,6 +20,10 @@ public:
     PythonRunner(const PythonRunner&) = delete;
     PythonRunner& operator=(const PythonRunner&) = delete;
     void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) override;
+    /** The thread that waits for a callable may be the one that holds the interpreter. */
+    bool canRunOnAnyThread() const override {
+        return false;
+    }
     void checkCopy() const override;
 private:
     PyObject* callable;

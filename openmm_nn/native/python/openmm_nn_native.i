@@ -165,7 +165,7 @@ namespace OpenMMNN {
 %feature("docstring") NeuralForce::isTrusted "Whether the compiled model with this SHA-256 is trusted.";
 %feature("docstring") NeuralForce::getMemberEnergies "The energy of every committee member at the positions of a Context [kJ/mol].";
 %feature("docstring") NeuralForce::getForceStd "The standard deviation of the members' forces on every atom that the model sees [kJ/mol/nm].";
-%feature("docstring") NeuralForce::getStatistics "Counts since the Context was made: evaluations, warmup_evaluations, atoms, edges, bytes.";
+%feature("docstring") NeuralForce::getStatistics "Counts since the Context was made: evaluations, warmup_evaluations, early_evaluations (started at the beginning of a step), atoms, edges, bytes.";
 %feature("docstring") NeuralForce::updateModelInContext "Hand the current model of this force to a Context that was made with an earlier one.";
 
 class NeuralForce : public OpenMM::Force {
@@ -273,7 +273,8 @@ public:
 
 %feature("docstring") RegionForce "The classical nonbonded energy of a region's own pairs, times a scale (offset + slope p).
 
-RegionForce(force, particles) takes the parameters of the particles from a NonbondedForce.";
+RegionForce(force, particles) takes the parameters of the particles from a NonbondedForce. With an Ewald method it can hold
+the region's interaction with its own periodic images too, or instead (setIncludesImages, setIncludesPairs).";
 %feature("docstring") RegionForce::zeroPairs "Make every pair of some particles an exception of zero in a NonbondedForce; returns the number of pairs.";
 
 class RegionForce : public OpenMM::Force {
@@ -283,6 +284,10 @@ public:
     int getNumExceptions() const;
     void setExceptionsUsePeriodicBoundaryConditions(bool periodic);
     bool getExceptionsUsePeriodicBoundaryConditions() const;
+    void setIncludesPairs(bool include);
+    bool getIncludesPairs() const;
+    void setIncludesImages(bool include);
+    bool getIncludesImages() const;
     void setScale(double offset, double slope);
     void setScaleParameter(const std::string& name, double defaultValue);
     const std::string& getScaleParameter() const;

@@ -13,7 +13,7 @@ using std::string;
 using std::vector;
 
 const vector<string>& NeuralForce::getPropertyNames() {
-    static const vector<string> names = {"cuda_graphs", "device", "precision", "threads"};
+    static const vector<string> names = {"concurrent", "cuda_graphs", "device", "precision", "threads"};
     return names;
 }
 
@@ -146,7 +146,7 @@ void NeuralForce::setScaleParameter(const string& name, double defaultValue) {
 void NeuralForce::setProperty(const string& name, const string& value) {
     const vector<string>& names = getPropertyNames();
     if (std::find(names.begin(), names.end(), name) == names.end())
-        throw OpenMMException("NeuralForce: unknown property '"+name+"'; allowed are cuda_graphs, device, precision and threads");
+        throw OpenMMException("NeuralForce: unknown property '"+name+"'; allowed are concurrent, cuda_graphs, device, precision and threads");
     properties[name] = value;
 }
 

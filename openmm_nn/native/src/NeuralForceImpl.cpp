@@ -74,6 +74,11 @@ void NeuralForceImpl::initialize(ContextImpl& context) {
     kernel.getAs<CalcNeuralForceKernel>().initialize(context, owner);
 }
 
+void NeuralForceImpl::updateContextState(ContextImpl& context, bool& forcesInvalid) {
+    if ((context.getIntegrator().getIntegrationForceGroups()&(1<<forceGroup)) != 0)
+        kernel.getAs<CalcNeuralForceKernel>().prefetch(context);
+}
+
 double NeuralForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
     if ((groups&(1<<forceGroup)) == 0)
         return 0.0;

@@ -57,11 +57,16 @@ RegionForce::RegionForce(const NonbondedForce& force, const vector<int>& region)
     // OpenMM ignores the switch with LJPME.
     switchingDistance = (hasCutoff && method != NonbondedForce::LJPME && force.getUseSwitchingFunction() ? force.getSwitchingDistance() : 0.0);
     exceptionsPeriodic = force.getExceptionsUsePeriodicBoundaryConditions();
-    int nx, ny, nz;
+    ewaldErrorTolerance = force.getEwaldErrorTolerance();
+    // As OpenMM has it, a grid counts only together with its alpha.
     if (method == NonbondedForce::PME || method == NonbondedForce::LJPME)
-        force.getPMEParameters(alpha, nx, ny, nz);
+        force.getPMEParameters(alpha, grid[0], grid[1], grid[2]);
+    if (alpha == 0.0)
+        setPMEGrid(0, 0, 0);
     if (method == NonbondedForce::LJPME)
-        force.getLJPMEParameters(dispersionAlpha, nx, ny, nz);
+        force.getLJPMEParameters(dispersionAlpha, dispersionGrid[0], dispersionGrid[1], dispersionGrid[2]);
+    if (dispersionAlpha == 0.0)
+        setLJPMEGrid(0, 0, 0);
     const double automatic = std::sqrt(-std::log(2.0*force.getEwaldErrorTolerance()))/cutoff;
     if (alpha == 0.0)
         alpha = automatic;

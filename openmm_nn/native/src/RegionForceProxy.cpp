@@ -15,11 +15,18 @@ void RegionForceProxy::serialize(const void* object, SerializationNode& node) co
     double alpha, dispersionAlpha, offset, slope;
     force.getEwaldAlpha(alpha, dispersionAlpha);
     force.getScale(offset, slope);
-    node.setIntProperty("version", 1).setIntProperty("forceGroup", force.getForceGroup()).setStringProperty("name", force.getName());
+    node.setIntProperty("version", 2).setIntProperty("forceGroup", force.getForceGroup()).setStringProperty("name", force.getName());
     node.setIntProperty("method", (int) force.getNonbondedMethod()).setDoubleProperty("cutoff", force.getCutoffDistance());
     node.setDoubleProperty("rfDielectric", force.getReactionFieldDielectric()).setDoubleProperty("switchingDistance", force.getSwitchingDistance());
     node.setDoubleProperty("alpha", alpha).setDoubleProperty("dispersionAlpha", dispersionAlpha);
     node.setBoolProperty("exceptionsUsePeriodic", force.getExceptionsUsePeriodicBoundaryConditions());
+    node.setBoolProperty("includesPairs", force.getIncludesPairs()).setBoolProperty("includesImages", force.getIncludesImages());
+    node.setDoubleProperty("ewaldTolerance", force.getEwaldErrorTolerance());
+    int nx, ny, nz;
+    force.getPMEGrid(nx, ny, nz);
+    node.setIntProperty("nx", nx).setIntProperty("ny", ny).setIntProperty("nz", nz);
+    force.getLJPMEGrid(nx, ny, nz);
+    node.setIntProperty("ljnx", nx).setIntProperty("ljny", ny).setIntProperty("ljnz", nz);
     node.setDoubleProperty("scaleOffset", offset).setDoubleProperty("scaleSlope", slope).setStringProperty("scaleParameter", force.getScaleParameter());
     node.setDoubleProperty("scaleDefault", force.getScaleParameterDefaultValue()).setBoolProperty("scaleDerivative", force.getHasScaleDerivative());
     SerializationNode& particles = node.createChildNode("Particles");
@@ -40,8 +47,8 @@ void RegionForceProxy::serialize(const void* object, SerializationNode& node) co
 
 void* RegionForceProxy::deserialize(const SerializationNode& node) const {
     int version = node.getIntProperty("version");
-    if (version != 1)
-        throw OpenMMException("RegionForce: the XML has format version "+std::to_string(version)+" and this plugin reads version 1; read it with the version of openmm_nn that wrote it");
+    if (version < 1 || version > 2)
+        throw OpenMMException("RegionForce: the XML has format version "+std::to_string(version)+" and this plugin reads versions 1 and 2; read it with the version of openmm_nn that wrote it");
     std::unique_ptr<RegionForce> force(new RegionForce());
     force->setForceGroup(node.getIntProperty("forceGroup"));
     force->setName(node.getStringProperty("name"));
@@ -51,6 +58,13 @@ void* RegionForceProxy::deserialize(const SerializationNode& node) const {
     force->setSwitchingDistance(node.getDoubleProperty("switchingDistance"));
     force->setEwaldAlpha(node.getDoubleProperty("alpha"), node.getDoubleProperty("dispersionAlpha"));
     force->setExceptionsUsePeriodicBoundaryConditions(node.getBoolProperty("exceptionsUsePeriodic"));
+    if (version > 1) {
+        force->setIncludesPairs(node.getBoolProperty("includesPairs"));
+        force->setIncludesImages(node.getBoolProperty("includesImages"));
+        force->setEwaldErrorTolerance(node.getDoubleProperty("ewaldTolerance"));
+        force->setPMEGrid(node.getIntProperty("nx"), node.getIntProperty("ny"), node.getIntProperty("nz"));
+        force->setLJPMEGrid(node.getIntProperty("ljnx"), node.getIntProperty("ljny"), node.getIntProperty("ljnz"));
+    }
     force->setScale(node.getDoubleProperty("scaleOffset"), node.getDoubleProperty("scaleSlope"));
     force->setScaleParameter(node.getStringProperty("scaleParameter"), node.getDoubleProperty("scaleDefault"));
     force->setHasScaleDerivative(node.getBoolProperty("scaleDerivative"));

@@ -55,6 +55,10 @@ public:
     virtual int getNumWarmupRuns() const {
         return 0;
     }
+    /** Whether run() may be called from a thread that the application has not started. */
+    virtual bool canRunOnAnyThread() const {
+        return true;
+    }
     /**
      * Called when a force that refers to this runner is about to be serialised.  A runner that lives in this process
      * only throws if the result would leave it.

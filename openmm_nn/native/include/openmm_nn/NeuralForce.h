@@ -157,7 +157,9 @@ public:
     }
     /**
      * Set a property: "device" ("cpu"), "precision" ("model", "single", "double"), "threads" (an integer; 0 leaves
-     * torch its own number; by default 1 for fewer than 100 atoms and 0 else), "cuda_graphs" ("false").
+     * torch its own number; by default 1 for fewer than 100 atoms, and else 0, or one less where the model runs beside
+     * the other forces), "concurrent" ("true": where the platform
+     * allows it the model runs beside the other forces; "false"), "cuda_graphs" ("false").
      */
     void setProperty(const std::string& name, const std::string& value);
     const std::map<std::string, std::string>& getProperties() const {

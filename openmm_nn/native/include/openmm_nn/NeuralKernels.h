@@ -18,11 +18,13 @@ public:
     CalcNeuralForceKernel(const std::string& name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {
     }
     virtual void initialize(OpenMM::ContextImpl& context, const NeuralForce& force) = 0;
+    /** Called at the beginning of a time step that will need this force: it may be computed from now on. */
+    virtual void prefetch(OpenMM::ContextImpl& context) = 0;
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
     virtual void updateModel(const NeuralForce& force) = 0;
     virtual std::vector<double> getMemberEnergies(OpenMM::ContextImpl& context) = 0;
     virtual std::vector<double> getForceStd(OpenMM::ContextImpl& context) = 0;
-    virtual std::map<std::string, long long> getStatistics() const = 0;
+    virtual std::map<std::string, long long> getStatistics() = 0;
 };
 
 /** The kernel that RegionForce needs on every platform. */

@@ -17,7 +17,14 @@ namespace OpenMMNN {
  * For a pair that is no exception this is: without a cutoff, Coulomb and Lennard-Jones; with a cutoff, both at minimum
  * image within it, the reaction field and the switch included; with an Ewald method, besides, erf(alpha r)/r for every
  * pair, which the reciprocal sum holds; with LJPME the same of the dispersion.  Exceptions are plain and uncut.  There
- * are no periodic images, no dispersion correction and no implicit solvent.
+ * is no dispersion correction and no implicit solvent.
+ *
+ * With an Ewald method it can hold, besides the pairs or in place of them, the region's interaction with its own periodic
+ * images: what the reciprocal sum, its self energy and the neutralising plasma give for the region's charges alone (with
+ * LJPME for its dispersion too), less the erf(alpha r)/r of its pairs.  Pairs and images together are the energy that the
+ * NonbondedForce gives the region alone in the same box, dispersion correction apart.  The sum is the one that OpenMM
+ * computes, with the same alpha, the same grid (that of the Context's NonbondedForce, where there is one) or the same
+ * wave vectors: so it takes out of a total exactly what is in there, grid errors included.
  *
  * The energy is (offset + slope p) E, where p is the scale parameter, a parameter of the Context.  Without one it is
  * offset times E.
@@ -85,6 +92,49 @@ public:
     void setExceptionsUsePeriodicBoundaryConditions(bool periodic) {
         exceptionsPeriodic = periodic;
     }
+    /** Whether the energy holds the region's pairs. */
+    bool getIncludesPairs() const {
+        return includesPairs;
+    }
+    void setIncludesPairs(bool include) {
+        includesPairs = include;
+    }
+    /** Whether the energy holds the region's interaction with its periodic images; without an Ewald method there is none. */
+    bool getIncludesImages() const {
+        return includesImages;
+    }
+    void setIncludesImages(bool include) {
+        includesImages = include;
+    }
+    /** The error tolerance by which OpenMM chooses grids and wave vectors that are not given. */
+    double getEwaldErrorTolerance() const {
+        return ewaldErrorTolerance;
+    }
+    void setEwaldErrorTolerance(double tolerance) {
+        ewaldErrorTolerance = tolerance;
+    }
+    /** The grid of the charges' reciprocal sum, zeros where the tolerance chooses it. */
+    void getPMEGrid(int& nx, int& ny, int& nz) const {
+        nx = grid[0];
+        ny = grid[1];
+        nz = grid[2];
+    }
+    void setPMEGrid(int nx, int ny, int nz) {
+        grid[0] = nx;
+        grid[1] = ny;
+        grid[2] = nz;
+    }
+    /** The grid of the dispersion's reciprocal sum, zeros where the tolerance chooses it. */
+    void getLJPMEGrid(int& nx, int& ny, int& nz) const {
+        nx = dispersionGrid[0];
+        ny = dispersionGrid[1];
+        nz = dispersionGrid[2];
+    }
+    void setLJPMEGrid(int nx, int ny, int nz) {
+        dispersionGrid[0] = nx;
+        dispersionGrid[1] = ny;
+        dispersionGrid[2] = nz;
+    }
     /** Set the scale: offset + slope p. */
     void setScale(double offset, double slope) {
         scaleOffset = offset;
@@ -134,7 +184,9 @@ private:
     std::vector<Exception> exceptions;
     OpenMM::NonbondedForce::NonbondedMethod method = OpenMM::NonbondedForce::NoCutoff;
     double cutoff = 1.0, dielectric = 78.3, switchingDistance = 0.0, alpha = 0.0, dispersionAlpha = 0.0;
-    bool exceptionsPeriodic = false;
+    double ewaldErrorTolerance = 5e-4;
+    int grid[3] = {0, 0, 0}, dispersionGrid[3] = {0, 0, 0};
+    bool exceptionsPeriodic = false, includesPairs = true, includesImages = false;
     double scaleOffset = 1.0, scaleSlope = 0.0, scaleDefault = 1.0;
     std::string scaleParameter;
     bool scaleDerivative = false;

@@ -11,7 +11,7 @@ class OpenCLFactory : public OpenMMNN::KernelFactory {
 protected:
     OpenMMNN::PlatformAccess getAccess(ContextImpl& context) const override {
         OpenCLContext& cl = *static_cast<OpenCLPlatform::PlatformData*>(context.getPlatformData())->contexts[0];
-        return {cl.getUseDoublePrecision(), [&cl](const vector<int>& particles, const vector<string>& derivatives) {
+        return {cl.getUseDoublePrecision(), false, [&cl](const vector<int>& particles, const vector<string>& derivatives) {
             return std::unique_ptr<OpenMMNN::ParticleAccess>(new OpenMMNN::CommonParticleAccess(cl, particles, derivatives));
         }};
     }

@@ -9,7 +9,7 @@ using std::vector;
 class ReferenceFactory : public OpenMMNN::KernelFactory {
 protected:
     OpenMMNN::PlatformAccess getAccess(ContextImpl& context) const override {
-        return {true, [](const vector<int>& particles, const vector<string>& derivatives) {
+        return {true, true, [](const vector<int>& particles, const vector<string>& derivatives) {
             return std::unique_ptr<OpenMMNN::ParticleAccess>(new OpenMMNN::ReferenceParticleAccess(particles));
         }};
     }

@@ -15,9 +15,8 @@ public:
     const NeuralForce& getOwner() const override {
         return owner;
     }
-    void updateContextState(OpenMM::ContextImpl& context, bool& forcesInvalid) override {
-        // The state is left alone.  The base class would report that forces are invalid, and have them computed again.
-    }
+    /** Leaves the state alone.  (The base class would report that forces are invalid, and have them computed again.) */
+    void updateContextState(OpenMM::ContextImpl& context, bool& forcesInvalid) override;
     double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, int groups) override;
     std::map<std::string, double> getDefaultParameters() override;
     std::vector<std::string> getKernelNames() override;

@@ -1,0 +1,201 @@
+r"""Multiple time stepping: the classical region carries the fast motion, the potential corrects it seldom.
+
+The energy of a hybrid is split as
+
+    E = E_bonded + (E_nonbonded) + (E_NN(R) - E_MM(R)),
+
+where the first two are those of the *whole classical System*, its region included, and the last one is small and
+smooth.  Reversible RESPA evaluates each at a step of its own: bonded terms every femtosecond or less, nonbonded terms
+every one or two, and the potential every two to four.  The trajectory samples the hybrid's distribution, up to the
+errors of a finite step that `openmm_nn.simulation.audit_multistep` measures.
+
+References
+----------
+Tuckerman, Berne and Martyna, J. Chem. Phys. 97, 1990 (1992), doi:10.1063/1.463137.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openmm
+from openmm import unit
+
+from ..errors import ParameterError, UnsupportedError
+from ..hybrid import HybridSystem
+from ..hybrid.bonded import BONDED_TYPES, RegionAtoms
+from ..hybrid.interpolation import OWN, Factor, bonded_forces, check_constraints, pair_forces
+from ..hybrid.nonbonded import use_box_for_exceptions
+
+__all__ = ["FAST_GROUP", "MEDIUM_GROUP", "SLOW_GROUP", "multistep_integrator", "multistep_system"]
+
+FAST_GROUP, MEDIUM_GROUP, SLOW_GROUP = 0, 1, 2
+"""Force groups: bonded terms; nonbonded terms and whatever else acts; the potential less the classical region."""
+
+_WHOLE = 1e-6
+_EXCLUDED_INTEGRATOR_STEP = 1e-9
+
+
+@dataclass(frozen=True)
+class _Levels:
+    fast: float
+    medium: float
+    slow: float
+
+
+def multistep_system(hybrid: HybridSystem) -> openmm.System:
+    """Write a hybrid so that force groups separate its fast, medium and slow parts.
+
+    The energy is the hybrid's for any positions.  The classical terms of the region stay where they were, in
+    `FAST_GROUP` and `MEDIUM_GROUP`; the potential, less the region's classical energy, is in `SLOW_GROUP`.
+
+    Parameters
+    ----------
+    hybrid
+        From `openmm_nn.create_hybrid_system`, without interpolation, its classical System made with
+        ``flexibleConstraints=True`` or without constraints in the region.
+
+    Returns
+    -------
+    openmm.System
+        A new System with the same particles.  Forces that were added to ``hybrid.system`` come along; changes that were
+        made there to classical forces do not.
+
+    Raises
+    ------
+    UnsupportedError
+        If bonds of the region were made constraints, so that their classical energy is not known; if the hybrid
+        interpolates; or if a second potential's force reports no classical counterpart.
+    NativeExtensionError
+        If the native extension, which holds RegionForce, is not there.
+
+    Examples
+    --------
+    >>> import openmm, openmm_nn
+    >>> from openmm import app
+    >>> from openmm_nn.simulation import multistep_system
+    >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
+    >>> chain = topology.addChain()
+    >>> for index in range(4):
+    ...     atom = topology.addAtom("AR", app.element.argon, topology.addResidue("AR", chain))
+    ...     particle = force.addParticle(0.0, 0.34, 1.0), system.addParticle(39.9)
+    >>> number = system.addForce(force)
+    >>> spring = openmm_nn.load_potential(lambda positions: ((positions[0] - positions[1]) ** 2).sum())
+    >>> hybrid = openmm_nn.create_hybrid_system(topology, system, spring, [0, 1])
+    >>> sorted({force.getForceGroup() for force in multistep_system(hybrid).getForces()})
+    [1, 2]
+    """
+    source = hybrid._source
+    if source.interpolated:
+        raise UnsupportedError(
+            "hybrid: interpolates by lambda_interpolate, and multiple time steps are for the hybrid alone; allowed is "
+            "a hybrid made with interpolate=False. Make it again without interpolation."
+        )
+    check_constraints(source.classical, source.graph, source.region, "multistep_system")
+    system = copy.deepcopy(hybrid.system)
+    added = [copy.deepcopy(force) for force in hybrid.system.getForces()[source.classical.getNumForces() :]]
+    for index in reversed(range(system.getNumForces())):
+        system.removeForce(index)
+    for force in source.classical.getForces():
+        new = copy.deepcopy(force)
+        if isinstance(new, openmm.NonbondedForce):
+            use_box_for_exceptions(new)
+            new.setReciprocalSpaceForceGroup(-1)
+        new.setForceGroup(FAST_GROUP if isinstance(new, BONDED_TYPES) else MEDIUM_GROUP)
+        system.addForce(new)
+    atoms = RegionAtoms.of(source.region.atoms, source.graph.neighbours)
+    minus = Factor(-1.0)
+    own = pair_forces(source.classical, source.region, source.ignored, minus, "multistep_system")
+    own += bonded_forces(source.classical, atoms, source.bonded_rule, source.ignored, minus)
+    for force in own:
+        force.setForceGroup(SLOW_GROUP)
+        system.addForce(force)
+    for force in added:
+        if force.getName().startswith(OWN):
+            continue
+        force.setForceGroup(SLOW_GROUP if _is_potential(force) else MEDIUM_GROUP)
+        system.addForce(force)
+    return system
+
+
+def _is_potential(force: openmm.Force) -> bool:
+    if isinstance(force, openmm.PythonForce):
+        return True
+    from .. import native
+
+    return bool(native.load().NeuralForce.isinstance(force))
+
+
+def multistep_integrator(
+    temperature: Any = 300.0,
+    friction: Any = 1.0,
+    *,
+    slow: Any = 0.004,
+    medium: Any = 0.002,
+    fast: Any = 0.001,
+) -> openmm.MTSLangevinIntegrator:
+    """Make the Langevin integrator for a System of `multistep_system`.
+
+    Langevin friction damps the resonances that limit multiple time stepping; the largest safe `slow` is still below
+    half the period of the fastest motion whose force the potential changes much, about 5 fs for a stretch of hydrogen.
+
+    Parameters
+    ----------
+    temperature
+        Quantity, or K.
+    friction
+        Quantity, or 1/ps.
+    slow, medium, fast
+        Steps of the three parts; Quantities, or ps.  Each is a whole multiple of the next.
+
+    Returns
+    -------
+    openmm.MTSLangevinIntegrator
+        Its step is `slow`.
+
+    Raises
+    ------
+    ParameterError
+        If a step is not positive, or no whole multiple of the next.
+
+    Examples
+    --------
+    >>> from openmm_nn.simulation import multistep_integrator
+    >>> multistep_integrator(300, 1, slow=0.004, medium=0.002, fast=0.001).getStepSize()
+    0.004 ps
+    """
+    levels = _levels(slow, medium, fast)
+    return openmm.MTSLangevinIntegrator(temperature, friction, levels.slow, _groups(levels))
+
+
+def microcanonical_integrator(slow: Any, medium: Any, fast: Any) -> openmm.MTSIntegrator:
+    """Make the integrator without a thermostat, for tests of energy conservation; arguments as above."""
+    levels = _levels(slow, medium, fast)
+    return openmm.MTSIntegrator(levels.slow, _groups(levels))
+
+
+def _levels(slow: Any, medium: Any, fast: Any) -> _Levels:
+    values = []
+    for name, value in (("slow", slow), ("medium", medium), ("fast", fast)):
+        number = value.value_in_unit(unit.picosecond) if unit.is_quantity(value) else float(value)
+        if not number > _EXCLUDED_INTEGRATOR_STEP:
+            raise ParameterError(f"{name}: got {value}; allowed is a positive time. Give it in ps, 0.002 for 2 fs.")
+        values.append(number)
+    levels = _Levels(values[2], values[1], values[0])
+    for name, larger, smaller in (("slow", levels.slow, levels.medium), ("medium", levels.medium, levels.fast)):
+        if abs(larger / smaller - round(larger / smaller)) > _WHOLE or larger < smaller * (1 - _WHOLE):
+            below = "medium" if name == "slow" else "fast"
+            raise ParameterError(
+                f"{name}: got {larger * 1000:g} fs with {below} = {smaller * 1000:g} fs; allowed are whole multiples "
+                f"of it. Take {max(1, round(larger / smaller)) * smaller * 1000:g} fs."
+            )
+    return levels
+
+
+def _groups(levels: _Levels) -> Sequence[tuple[int, int]]:
+    """Return the force groups and how often each is evaluated in a step."""
+    medium = round(levels.slow / levels.medium)
+    return [(SLOW_GROUP, 1), (MEDIUM_GROUP, medium), (FAST_GROUP, medium * round(levels.medium / levels.fast))]

@@ -1,0 +1,400 @@
+"""An audit of multiple time stepping: what a larger outer step costs in truth, and gains in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+from ..errors import EvaluationError, ParameterError
+from ..hybrid import HybridSystem
+from ..units import thermal_energy
+from .multistep import microcanonical_integrator, multistep_integrator, multistep_system
+
+__all__ = ["MultistepAudit", "MultistepRow", "audit_multistep"]
+
+_FRAMES = 200
+_BLOCKS = 8
+_ALLOWED_Z = 4.0
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class MultistepRow:
+    """What one outer step gives.
+
+    Parameters
+    ----------
+    outer
+        fs; for the reference, its only step.
+    levels
+        The steps of the potential, the nonbonded and the bonded terms in fs.
+    speed
+        ns/day on this machine.
+    gain
+        Speed over that of the reference.
+    temperatures
+        K, by group of degrees of freedom.
+    drift, drift_error
+        Slope of the total energy without a thermostat, and its standard error, kJ/mol per ps and degree of freedom.
+    worst
+        The observable that is farthest from the reference, and by how many standard errors.
+    z
+        That number.
+    verdict
+        ``reference``, ``sound``, ``biased`` or ``unstable``.
+    """
+
+    outer: float
+    levels: tuple[float, float, float]
+    speed: float
+    gain: float
+    temperatures: dict[str, float]
+    drift: float
+    drift_error: float
+    worst: str
+    z: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class MultistepAudit:
+    """Rows of an audit, the reference first, and the recommended outer step.
+
+    Parameters
+    ----------
+    rows
+        One for each outer step.
+    recommended
+        The largest outer step in fs whose observables and temperatures agree with the reference; ``None`` if none does.
+    picoseconds
+        Length of each run.
+    """
+
+    rows: tuple[MultistepRow, ...]
+    recommended: float | None
+    picoseconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the audit as plain data."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the audit as a table."""
+        names = list(self.rows[0].temperatures)
+        head = ["steps [fs]", "ns/day", "gain", *(f"T {name} [K]" for name in names), "drift [kJ/mol/ps/dof]"]
+        head += ["worst observable", "z", "verdict"]
+        table = [head]
+        for row in self.rows:
+            steps = "/".join(f"{level:g}" for level in row.levels)
+            table.append(
+                [steps, f"{row.speed:.3g}", f"{row.gain:.2f}"]
+                + [f"{row.temperatures[name]:.1f}" for name in names]
+                + [f"{row.drift:+.1e} ± {row.drift_error:.0e}", row.worst, f"{row.z:.1f}", row.verdict]
+            )
+        widths = [max(len(line[column]) for line in table) for column in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+        advice = "none of these steps" if self.recommended is None else f"{self.recommended:g} fs"
+        return "\n".join([*lines, f"recommended outer step: {advice} (runs of {self.picoseconds:g} ps)"])
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+@dataclass
+class _Run:
+    context: openmm.Context
+    series: dict[str, list[float]]
+    seconds: float = 0.0
+
+
+def audit_multistep(
+    hybrid: HybridSystem,
+    positions: Any,
+    *,
+    outer: Iterable[float] = (0.002, 0.003, 0.004, 0.006),
+    medium: float = 0.002,
+    fast: float = 0.001,
+    reference: float = 0.001,
+    duration: float = 2.0,
+    equilibration: float = 0.5,
+    temperature: float = 300.0,
+    friction: float = 1.0,
+    platform: str = "CPU",
+    platform_properties: dict[str, str] | None = None,
+    seed: int = 1,
+) -> MultistepAudit:
+    """Compare multiple time stepping with the single-step run of the same hybrid.
+
+    Each outer step runs from the same equilibrated state, with a Langevin thermostat for observables and without one
+    for the drift of the energy.  Bond lengths, angles and torsions of the region, the potential energy's parts and the
+    temperatures of groups of degrees of freedom are compared with those of the reference, in standard errors from block
+    averages.  A short audit finds gross errors only; let it run for as long as the answer matters.
+
+    Parameters
+    ----------
+    hybrid
+        See `multistep_system`.
+    positions
+        (N, 3), nm or a Quantity; they are minimised first.
+    outer
+        Steps of the potential in ps.
+    medium, fast
+        Steps of nonbonded and bonded terms in ps.  Where `medium` does not divide an outer step, the largest divisor of
+        it that is a multiple of `fast` and no larger than `medium` is taken.
+    reference
+        Step of the single-step run in ps.
+    duration, equilibration
+        ps.
+    temperature
+        K.
+    friction
+        1/ps.
+    platform, platform_properties
+        Of OpenMM.
+    seed
+        Of velocities and thermostats.
+
+    Returns
+    -------
+    MultistepAudit
+
+    Raises
+    ------
+    ParameterError
+        If there is no outer step, or a time is not positive.
+    EvaluationError
+        If the reference itself is unstable.
+    UnsupportedError
+        As `multistep_system`.
+
+    Examples
+    --------
+    ::
+
+        audit = audit_multistep(hybrid, pdb.positions, outer=(0.002, 0.004, 0.006), duration=20.0)
+        print(audit)
+    """
+    steps = [float(step) for step in outer]
+    if not steps:
+        raise ParameterError("outer: got no step; allowed are one or more, in ps. Give (0.002, 0.004) for 2 and 4 fs.")
+    for name, value in (("duration", duration), ("equilibration", equilibration), ("reference", reference)):
+        if not value > 0:
+            raise ParameterError(f"{name}: got {value!r}; allowed is a positive time in ps. Give 2.0 for 2 ps.")
+    split = multistep_system(hybrid)
+    chosen = openmm.Platform.getPlatformByName(platform)
+    properties = dict(platform_properties or {})
+
+    def context_of(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+        if hasattr(integrator, "setRandomNumberSeed"):
+            integrator.setRandomNumberSeed(seed)
+        return openmm.Context(system, integrator, chosen, properties)
+
+    start = context_of(hybrid.system, openmm.LangevinMiddleIntegrator(temperature, 10.0, reference))
+    start.setPositions(positions)
+    openmm.LocalEnergyMinimizer.minimize(start, 10.0, 200)
+    start.setVelocitiesToTemperature(temperature, seed)
+    start.getIntegrator().step(max(1, round(equilibration / reference)))
+    state = start.getState(positions=True, velocities=True)
+    geometry = _Geometry(hybrid)
+
+    def observe(system: openmm.System, integrator: openmm.Integrator, step: float) -> _Run:
+        run = _Run(context_of(system, integrator), {})
+        run.context.setState(state)
+        every = max(1, round(duration / step / _FRAMES))
+        for _ in range(max(2 * _BLOCKS, round(duration / step / every))):
+            begin = time.perf_counter()
+            integrator.step(every)
+            run.seconds += time.perf_counter() - begin
+            geometry.sample(run)
+        return run
+
+    def drift(system: openmm.System, integrator: openmm.Integrator, step: float) -> tuple[float, float]:
+        context = context_of(system, integrator)
+        context.setState(state)
+        every = max(1, round(duration / step / _FRAMES))
+        times, totals = [], []
+        for number in range(max(2 * _BLOCKS, round(duration / step / every))):
+            integrator.step(every)
+            now = context.getState(energy=True)
+            total = now.getPotentialEnergy() + now.getKineticEnergy()
+            times.append(number * every * step)
+            totals.append(total.value_in_unit(unit.kilojoule_per_mole))
+        return _slope(np.array(times), np.array(totals) / geometry.number)
+
+    single = openmm.LangevinMiddleIntegrator(temperature, friction, reference)
+    try:
+        base = observe(hybrid.system, single, reference)
+        slope = drift(hybrid.system, openmm.VerletIntegrator(reference), reference)
+    except openmm.OpenMMException as error:
+        raise EvaluationError(
+            f"reference: the single-step run at {reference * 1000:g} fs failed ({error}); allowed is a step at which "
+            "the hybrid itself is stable. Take a smaller one."
+        ) from error
+    frames = {name: np.array(values) for name, values in base.series.items()}
+    pace = len(next(iter(base.series.values()))) and duration / base.seconds
+    rows = [_row(reference, (reference,) * 3, pace, pace, frames, frames, slope, geometry, "reference")]
+    for step in steps:
+        levels = (step, _divisor(step, medium, fast), fast)
+        try:
+            integrator = multistep_integrator(temperature, friction, slow=levels[0], medium=levels[1], fast=levels[2])
+            run = observe(split, integrator, step)
+            slope = drift(split, microcanonical_integrator(*levels), step)
+        except openmm.OpenMMException:
+            lost = dict.fromkeys(rows[0].temperatures, math.nan)
+            rows.append(_unstable(step, levels, lost))
+            continue
+        series = {name: np.array(values) for name, values in run.series.items()}
+        rows.append(_row(step, levels, duration / run.seconds, pace, series, frames, slope, geometry, ""))
+    sound = [row.outer for row in rows if row.verdict == "sound"]
+    return MultistepAudit(tuple(rows), max(sound) if sound else None, duration)
+
+
+def _divisor(step: float, medium: float, fast: float) -> float:
+    """Return the largest multiple of `fast` that divides `step` and is not above `medium`."""
+    whole = round(step / fast)
+    for count in range(min(round(medium / fast), whole), 0, -1):
+        if whole % count == 0:
+            return count * fast
+    return fast
+
+
+def _unstable(step: float, levels: tuple[float, float, float], lost: dict[str, float]) -> MultistepRow:
+    femto = tuple(1000 * level for level in levels)
+    return MultistepRow(
+        1000 * step, (femto[0], femto[1], femto[2]), 0.0, 0.0, lost, math.nan, math.nan, "none", math.inf, "unstable"
+    )
+
+
+def _row(
+    step: float,
+    levels: Sequence[float],
+    pace: float,
+    reference_pace: float,
+    series: dict[str, NDArray[np.float64]],
+    frames: dict[str, NDArray[np.float64]],
+    slope: tuple[float, float],
+    geometry: _Geometry,
+    verdict: str,
+) -> MultistepRow:
+    scores = {name: _z(values, frames[name]) for name, values in series.items()}
+    worst = max(scores, key=lambda name: scores[name])
+    if not verdict:
+        finite = all(np.isfinite(values).all() for values in series.values())
+        verdict = "unstable" if not finite else "sound" if scores[worst] <= _ALLOWED_Z else "biased"
+    femto = [1000 * level for level in levels]
+    return MultistepRow(
+        outer=1000 * step,
+        levels=(femto[0], femto[1], femto[2]),
+        speed=pace * _DAY / 1000.0,
+        gain=pace / reference_pace,
+        temperatures={name: float(np.mean(series[f"T {name}"])) for name in geometry.groups},
+        drift=slope[0],
+        drift_error=slope[1],
+        worst=worst,
+        z=scores[worst],
+        verdict=verdict,
+    )
+
+
+def _blocks(values: NDArray[np.float64]) -> tuple[float, float]:
+    means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
+    return float(values.mean()), float(means.std(ddof=1) / math.sqrt(_BLOCKS))
+
+
+def _z(values: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    if values is reference:
+        return 0.0
+    (mean, error), (mean0, error0) = _blocks(values), _blocks(reference)
+    spread = math.hypot(error, error0)
+    return abs(mean - mean0) / spread if spread > 0 else 0.0 if mean == mean0 else math.inf
+
+
+def _slope(times: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of the slopes of blocks, and its standard error."""
+    slopes = [
+        np.polyfit(times[part], values[part], 1)[0] for part in np.array_split(np.arange(len(times)), _BLOCKS // 2)
+    ]
+    return float(np.polyfit(times, values, 1)[0]), float(np.std(slopes, ddof=1) / math.sqrt(len(slopes)))
+
+
+class _Geometry:
+    """Observables of a state: temperatures by group, energies, and internal coordinates of the region by kind."""
+
+    def __init__(self, hybrid: HybridSystem) -> None:
+        system, source = hybrid.system, hybrid._source
+        elements, region = source.graph.elements, hybrid.region.atoms
+        self.masses = np.array(
+            [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
+        )
+        inside = np.zeros(len(self.masses), bool)
+        inside[list(region)] = True
+        hydrogen = np.array([element == "H" for element in elements])
+        groups = {
+            "region H": inside & hydrogen,
+            "region heavy": inside & ~hydrogen,
+            "environment": ~inside & (self.masses > 0),
+        }
+        self.groups = {name: mask for name, mask in groups.items() if mask.any()}
+        constrained = np.zeros(len(self.masses))
+        for index in range(system.getNumConstraints()):
+            first, second, _ = system.getConstraintParameters(index)
+            constrained[[first, second]] += 0.5
+        self.freedom = {name: float(3 * mask.sum() - constrained[mask].sum()) for name, mask in self.groups.items()}
+        self.number = sum(self.freedom.values())
+        bonds = list(source.graph.inner_bonds(region))
+        self.bonds: dict[str, list[tuple[int, int]]] = {}
+        for a, b in bonds:
+            self.bonds.setdefault("-".join(sorted((str(elements[a]), str(elements[b])))), []).append((a, b))
+        neighbours = source.graph.neighbours
+        self.angles: dict[str, list[tuple[int, int, int]]] = {}
+        self.torsions: dict[str, list[tuple[int, int, int, int]]] = {}
+        within = set(region)
+        for b in region:
+            ends = sorted(neighbours[b] & within)
+            for i, a in enumerate(ends):
+                for c in ends[i + 1 :]:
+                    first, last = sorted((str(elements[a]), str(elements[c])))
+                    self.angles.setdefault(f"{first}-{elements[b]}-{last}", []).append((a, b, c))
+        for b, c in bonds:
+            for a in sorted(neighbours[b] & within - {c}):
+                for d in sorted(neighbours[c] & within - {b, a}):
+                    kind = "-".join(str(elements[i]) for i in (a, b, c, d))
+                    if "H" not in kind.split("-"):
+                        self.torsions.setdefault(kind, []).append((a, b, c, d))
+
+    def sample(self, run: _Run) -> None:
+        state = run.context.getState(positions=True, velocities=True, energy=True)
+        x = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        v = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+        kinetic = (self.masses[:, None] * v**2).sum(1)
+        found = {
+            f"T {name}": float(kinetic[mask].sum() / self.freedom[name]) / thermal_energy(1.0)
+            for name, mask in self.groups.items()
+        }
+        found["potential energy"] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        for kind, pairs in self.bonds.items():
+            a, b = np.array(pairs).T
+            lengths = np.linalg.norm(x[a] - x[b], axis=1)
+            found[f"length {kind}"], found[f"length {kind} squared"] = float(lengths.mean()), float((lengths**2).mean())
+        for kind, triples in self.angles.items():
+            a, b, c = np.array(triples).T
+            u, w = x[a] - x[b], x[c] - x[b]
+            found[f"cos {kind}"] = float(
+                ((u * w).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(w, axis=1)).mean()
+            )
+        for kind, quads in self.torsions.items():
+            a, b, c, d = np.array(quads).T
+            n, m = np.cross(x[b] - x[a], x[c] - x[b]), np.cross(x[c] - x[b], x[d] - x[c])
+            found[f"cos {kind}"] = float(
+                ((n * m).sum(1) / np.linalg.norm(n, axis=1) / np.linalg.norm(m, axis=1)).mean()
+            )
+        for name, value in found.items():
+            run.series.setdefault(name, []).append(value)

@@ -1,0 +1,305 @@
+"""From a run file to a System: structure, force field, potential, region."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+
+from .. import native
+from ..errors import OpenMMNNError, RunFileError
+from ..formats import find_format
+from ..hybrid import HybridSystem, create_hybrid_system
+from ..loading import available_potentials, load_potential
+from ..potential import Potential
+from ..system import create_system
+from .runfile import RunFile
+from .schema import SCHEMA
+from .structures import classical_system, read_structure
+from .uncertainty import bias_potential
+
+__all__ = [
+    "Prepared",
+    "choose_platform",
+    "force_properties",
+    "hybrid_options",
+    "integrator_name",
+    "make_integrator",
+    "prepare",
+    "system_options",
+]
+
+_FASTEST = ("CUDA", "HIP")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run starts from.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+    positions
+        Quantity of (N, 3).
+    system : openmm.System
+        With the potential and the barostat.
+    potential : Potential or None
+        None for a classical run.
+    hybrid : HybridSystem or None
+        None where the potential describes everything, or nothing.
+    region : tuple of int
+        Atoms that the potential describes.
+    warnings : tuple of str
+        What was said on the way.
+    """
+
+    topology: app.Topology
+    positions: Any
+    system: openmm.System
+    potential: Potential | None
+    hybrid: HybridSystem | None
+    region: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def located(runfile: RunFile, *path: str) -> Iterator[None]:
+    """Put file, line and key before what the library says of a value in a run file."""
+    try:
+        yield
+    except RunFileError:
+        raise
+    except OpenMMNNError as error:
+        text = str(error)
+        argument = re.match(r"(\w+)(?:\[[^]]*\])?: ", text)
+        where: tuple[str, ...] = path
+        section = SCHEMA["properties"].get(path[0], {}).get("properties", {})
+        if argument and argument[1] in section and argument[1] != path[-1]:
+            where, text = (path[0], argument[1]), text[argument.end() :]
+        elif argument:
+            text = text[argument.end() :]
+        key = ".".join(where)
+        given = runfile.document.get(*where)
+        shown = "" if given is None or isinstance(given, dict) or repr(given) in text else f" {given!r}"
+        raise RunFileError(
+            f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {text}"
+        ) from error
+
+
+def prepare(runfile: RunFile) -> Prepared:
+    """Make the System of a run file.
+
+    Parameters
+    ----------
+    runfile
+        Checked.
+
+    Returns
+    -------
+    Prepared
+        Topology, positions, System, potential.
+
+    Raises
+    ------
+    RunFileError
+        If files are missing or damaged, or what they hold does not fit what is asked for.
+
+    Examples
+    --------
+    >>> from openmm_nn.simulation import RunFile, prepare
+    >>> prepared = prepare(RunFile.load("run.yaml"))  # doctest: +SKIP
+    """
+    structure = read_structure(runfile)
+    topology = structure.topology
+    classical = runfile.given("forcefield") or structure.make_system is not None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        potential = read_potential(runfile) if runfile.given("potential") else None
+        hybrid = None
+        region: tuple[int, ...] = ()
+        if potential is None:
+            system = classical_system(runfile, structure)
+        elif classical:
+            base = classical_system(runfile, structure)
+            with located(runfile, "region", "select" if runfile.given("region", "select") else "atoms"):
+                hybrid = create_hybrid_system(topology, base, potential, _selection(runfile), **hybrid_options(runfile))
+            system, region = hybrid.system, hybrid.region.atoms
+        else:
+            with located(runfile, "potential", "name"):
+                system = create_system(topology, potential, **system_options(runfile))
+            region = tuple(range(topology.getNumAtoms()))
+    said = [f"{entry.message}" for entry in caught if issubclass(entry.category, UserWarning)]
+    _check_ensemble(runfile, system)
+    add_barostat(runfile, system)
+    return Prepared(topology, structure.positions, system, potential, hybrid, region, tuple(dict.fromkeys(said)))
+
+
+def read_potential(runfile: RunFile) -> Potential:
+    """Load the potential of a run file, with its bias if there is one.
+
+    Raises
+    ------
+    RunFileError
+        If there is no such name or file, or it cannot be loaded.
+    """
+    name = str(runfile.get("potential", "name"))
+    local = runfile.path("potential", "name")
+    source: str | Path = local if local.is_file() else name
+    names = [entry.name for entry in available_potentials()]
+    if not local.is_file() and name not in names and find_format(name) is None:
+        folder = local.parent
+        files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        close = difflib.get_close_matches(name, [*names, *files], 1, 0.5)
+        raise runfile.error(
+            "potential", "name", allowed="a model file that exists, or a name that `openmm-nn models` lists",
+            remedy=f"did you mean {close[0]}" if close else "correct the path; it begins where the run file is",
+        )  # fmt: skip
+    with located(runfile, "potential", "name"):
+        potential = load_potential(
+            str(source), device=runfile.get("potential", "device"), trust=bool(runfile.get("potential", "trust"))
+        )
+    for key in runfile.get("potential", "parameters") or {}:
+        if key not in potential.card.parameters:
+            known = ", ".join(potential.card.parameters) or "none"
+            raise runfile.error("potential", "parameters", key, allowed=f"parameters of this potential: {known}",
+                                remedy="remove this line, or correct the name")  # fmt: skip
+    _check_committee(runfile, potential)
+    if runfile.given("uncertainty", "bias"):
+        height, width = (runfile.quantity("uncertainty", "bias", key) or 0.0 for key in ("height", "width"))
+        with located(runfile, "uncertainty", "bias"):
+            potential = bias_potential(potential, height=height, width=width)
+    return potential
+
+
+def _check_committee(runfile: RunFile, potential: Potential) -> None:
+    """Refuse settings for a committee where there is none."""
+    if potential.card.committee_size > 1 and not potential.card.returns_forces:
+        return
+    guarded = runfile.given("guards", "uncertainty") and runfile.get("guards", "uncertainty", "action") != "off"
+    for path, asked in ((("uncertainty",), runfile.given("uncertainty")), (("guards", "uncertainty"), guarded)):
+        if asked:
+            raise runfile.error(
+                *path, got=f"settings for a committee, and {potential.card.name!r} has no members to compare",
+                allowed="a committee, such as openmm-nn/hcno-1 or ani2x", remedy="remove this section",
+            )  # fmt: skip
+
+
+def _selection(runfile: RunFile) -> Any:
+    select = runfile.get("region", "select")
+    return select if select is not None else runfile.get("region", "atoms")
+
+
+def force_properties(runfile: RunFile) -> dict[str, str]:
+    """Return the properties of the potential's force that differ from what is taken anyway."""
+    properties = {}
+    if runfile.get("potential", "precision") != "model":
+        properties["precision"] = str(runfile.get("potential", "precision"))
+    if runfile.get("potential", "threads"):
+        properties["threads"] = str(runfile.get("potential", "threads"))
+    return properties
+
+
+def hybrid_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of `create_hybrid_system`: those that a run file gives."""
+    names = ("embedding", "expand", "bonded_rule", "link", "charge_scheme", "charge", "multiplicity", "periodic",
+             "long_range")  # fmt: skip
+    options = {name: runfile.document.get("region", name) for name in names}
+    options = {name: value for name, value in options.items() if value is not None}
+    if runfile.given("region", "allow_cuts"):
+        options["allow_cuts"] = [tuple(pair) for pair in runfile.get("region", "allow_cuts")]
+    properties = force_properties(runfile)
+    return {**options, "properties": properties} if properties else options
+
+
+def system_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of `create_system`."""
+    options = {name: runfile.document.get("region", name) for name in ("charge", "multiplicity", "periodic")}
+    options = {name: value for name, value in options.items() if value is not None}
+    mass = runfile.quantity("forcefield", "hydrogen_mass")
+    if mass is not None:
+        options["hydrogen_mass"] = mass
+    properties = force_properties(runfile)
+    return {**options, "properties": properties} if properties else options
+
+
+def _check_ensemble(runfile: RunFile, system: openmm.System) -> None:
+    if runfile.get("dynamics", "ensemble") == "NPT" and not system.usesPeriodicBoundaryConditions():
+        raise runfile.error(
+            "dynamics", "ensemble", allowed="NVE or NVT: this System has no periodic boundary conditions",
+            remedy="choose NVT, or give the box as `structure.box: [3 nm, 3 nm, 3 nm]`",
+        )  # fmt: skip
+
+
+def add_barostat(runfile: RunFile, system: openmm.System) -> None:
+    """Add the barostat of a run at constant pressure."""
+    if runfile.get("dynamics", "ensemble") != "NPT":
+        return
+    barostat = openmm.MonteCarloBarostat(
+        runfile.quantity("dynamics", "pressure") * unit.bar,
+        runfile.temperature * unit.kelvin,
+        int(runfile.get("dynamics", "barostat_every")),
+    )
+    barostat.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    system.addForce(barostat)
+
+
+def make_integrator(runfile: RunFile) -> openmm.Integrator:
+    """Make the integrator of a run file."""
+    step = runfile.timestep * unit.picosecond
+    kind = integrator_name(runfile)
+    if kind == "verlet":
+        return openmm.VerletIntegrator(step)
+    temperature = runfile.temperature * unit.kelvin
+    friction = (runfile.quantity("dynamics", "friction") or 1.0) / unit.picosecond
+    if kind == "nose-hoover":
+        return openmm.NoseHooverIntegrator(temperature, friction, step)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, friction, step)
+    integrator.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    return integrator
+
+
+def integrator_name(runfile: RunFile) -> str:
+    """Return the integrator that was chosen, or follows from the ensemble."""
+    default = "verlet" if runfile.get("dynamics", "ensemble") == "NVE" else "langevin"
+    return str(runfile.get("dynamics", "integrator") or default)
+
+
+def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
+    """Choose OpenMM's platform, always by its name.
+
+    Returns
+    -------
+    tuple of openmm.Platform and dict
+        The platform and its properties.
+
+    Raises
+    ------
+    RunFileError
+        If this OpenMM, or this build of the package, does not have it.
+    """
+    known = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
+    name = str(runfile.get("dynamics", "platform"))
+    if name == "auto":
+        kernels = Path(native.__file__).parent / "build" / "lib" / "plugins"
+        name = next(
+            (fast for fast in _FASTEST if fast in known and (kernels / f"libOpenMMNN{fast}.so").exists()), "CPU"
+        )
+    if name not in known:
+        raise runfile.error("dynamics", "platform", allowed=f"platforms of this OpenMM: {', '.join(known)}",
+                            remedy="choose one of these, or write `platform: auto`")  # fmt: skip
+    platform = openmm.Platform.getPlatformByName(name)
+    properties = {key: str(value) for key, value in (runfile.get("dynamics", "properties") or {}).items()}
+    for key in properties:
+        if key not in platform.getPropertyNames():
+            names = ", ".join(platform.getPropertyNames()) or "none"
+            raise runfile.error("dynamics", "properties", key, allowed=f"properties of {name}: {names}",
+                                remedy="remove this line, or correct the name")  # fmt: skip
+    return platform, properties

@@ -1,0 +1,358 @@
+"""Structures: topology, positions and, where the files bring one, the classical System."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+from openmm.app.internal.charmm.exceptions import CharmmError
+
+from ..errors import ParameterError, message
+from .quantities import parse_quantity
+from .runfile import RunFile
+from .schema import STRUCTURE_KINDS
+
+__all__ = ["Option", "Structure", "classical_system", "forcefield_options", "read_coordinates", "read_structure"]
+
+_CONSTRAINTS = {"none": None, "h-bonds": "HBonds", "all-bonds": "AllBonds", "h-angles": "HAngles"}
+# What the readers of OpenMM raise for files that are wrong; but for CHARMM they have no class of their own.
+_READER_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OSError,
+    RuntimeError,
+    StopIteration,
+    CharmmError,
+)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What the files of a structure hold.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+        With the box, if there is one.
+    positions
+        Quantity of (N, 3).
+    make_system
+        Makes the classical System from options of OpenMM; None for PDB and PDBx files.
+    """
+
+    topology: app.Topology
+    positions: Any
+    make_system: Callable[..., openmm.System] | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of ``createSystem``.
+
+    Parameters
+    ----------
+    value
+        What is given to OpenMM.
+    text
+        The same as Python, in terms of ``app`` and ``unit``: what ``--as-script`` writes.
+    """
+
+    value: Any
+    text: str
+
+    @classmethod
+    def of(cls, value: float, name: str) -> Option:
+        """Make an option with a unit of OpenMM."""
+        return cls(value * getattr(unit, name), f"{value:.12g} * unit.{name}")
+
+
+def read_structure(runfile: RunFile) -> Structure:
+    """Read the files of ``structure``.
+
+    Parameters
+    ----------
+    runfile
+        Says which.
+
+    Returns
+    -------
+    Structure
+        Topology, positions, box.
+
+    Raises
+    ------
+    RunFileError
+        If a file is missing or cannot be read, or files do not fit together.
+    """
+    kind = STRUCTURE_KINDS[runfile.path("structure", "file").suffix.lower()]
+    file = _existing(runfile, "structure", "file")
+    reader = {"amber": _amber, "charmm": _charmm, "gromacs": _gromacs}.get(kind)
+    if reader is None:
+        reading = app.PDBFile if kind == "pdb" else app.PDBxFile
+        found = _read(runfile, ("structure", "file"), lambda: reading(str(file)))
+        structure = Structure(found.topology, found.positions, None)
+    else:
+        coordinates = _existing(runfile, "structure", "coordinates")
+        structure = reader(runfile, file, coordinates)
+    box = _given_box(runfile)
+    if box is not None:
+        structure.topology.setPeriodicBoxVectors(box)
+    atoms, places = structure.topology.getNumAtoms(), len(structure.positions)
+    if atoms != places:
+        raise runfile.error(
+            "structure", "coordinates", got=f"a file of {places} positions",
+            allowed=f"one for each of the {atoms} atoms of structure.file", remedy="give files that belong together",
+        )  # fmt: skip
+    if not atoms:
+        raise runfile.error("structure", "file", got="a file without atoms", allowed="atoms", remedy="look into it")
+    return structure
+
+
+def read_coordinates(path: str | Path) -> tuple[app.Topology, Any]:
+    """Read a PDB or PDBx/mmCIF file by itself.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Returns
+    -------
+    tuple of openmm.app.Topology and Quantity
+        Topology, and positions (N,3).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file, it is of another kind, or cannot be read.
+    """
+    file = Path(path)
+    kind = STRUCTURE_KINDS.get(file.suffix.lower())
+    allowed = "a PDB or PDBx/mmCIF file"
+    if kind not in ("pdb", "pdbx"):
+        raise ParameterError(message("structure", repr(str(path)), allowed, "convert it"))
+    if not file.is_file():
+        raise ParameterError(message("structure", f"{str(path)!r}: no such file", allowed, "correct the path"))
+    try:
+        found = (app.PDBFile if kind == "pdb" else app.PDBxFile)(str(file))
+    except _READER_ERRORS as error:
+        raise ParameterError(
+            message("structure", f"{str(path)!r}, which OpenMM cannot read ({error})", allowed, "look into the file")
+        ) from error
+    return found.topology, found.positions
+
+
+def _existing(runfile: RunFile, *path: str | int) -> Path:
+    """Return the path of a file that is there."""
+    file = runfile.path(*path)
+    if not file.is_file():
+        folder = file.parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        close = difflib.get_close_matches(file.name, names, 1, 0.6)
+        remedy = f"did you mean {close[0]}" if close else "correct the path; it begins where the run file is"
+        what = "no such file" if folder.is_dir() else "no such folder"
+        raise runfile.error(*path, got=f"{runfile.document.get(*path)!r}: {what} ({file})",
+                            allowed="a file that exists", remedy=remedy)  # fmt: skip
+    return file
+
+
+def _read(runfile: RunFile, path: tuple[str | int, ...], action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except _READER_ERRORS as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise runfile.error(
+            *path, got=f"{runfile.document.get(*path)!r}, which OpenMM cannot read ({reason:.200})",
+            allowed="a complete file of this kind", remedy="look into the file at what is named; convert it again",
+        ) from error  # fmt: skip
+
+
+def _amber(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
+    found = _read(runfile, ("structure", "coordinates"), lambda: app.AmberInpcrdFile(str(coordinates)))
+    box = _given_box(runfile) or found.boxVectors
+    parameters = _read(runfile, ("structure", "file"), lambda: app.AmberPrmtopFile(str(file), periodicBoxVectors=box))
+    return Structure(parameters.topology, found.positions, parameters.createSystem)
+
+
+def _charmm(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
+    reading = {".pdb": app.PDBFile, ".cif": app.PDBxFile}.get(coordinates.suffix.lower(), app.CharmmCrdFile)
+    found = _read(runfile, ("structure", "coordinates"), lambda: reading(str(coordinates)))
+    box = _given_box(runfile)
+    if box is None and reading is not app.CharmmCrdFile:
+        box = found.topology.getPeriodicBoxVectors()
+    psf = _read(runfile, ("structure", "file"), lambda: app.CharmmPsfFile(str(file), periodicBoxVectors=box))
+    count = len(runfile.get("structure", "parameters"))
+    names = [str(_existing(runfile, "structure", "parameters", index)) for index in range(count)]
+    parameters = _read(runfile, ("structure", "parameters"), lambda: app.CharmmParameterSet(*names))
+
+    def make(**options: Any) -> openmm.System:
+        return psf.createSystem(parameters, **options)
+
+    return Structure(psf.topology, found.positions, make)
+
+
+def _gromacs(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
+    gro = _read(runfile, ("structure", "coordinates"), lambda: app.GromacsGroFile(str(coordinates)))
+    options: dict[str, Any] = {}
+    if runfile.given("structure", "include"):
+        include = runfile.path("structure", "include")
+        if not include.is_dir():
+            raise runfile.error("structure", "include", allowed="the folder with GROMACS's `top` files",
+                                remedy="look for it in GROMACS's share/gromacs/top")  # fmt: skip
+        options["includeDir"] = str(include)
+    box = _given_box(runfile) or gro.getPeriodicBoxVectors()
+    # A .gro file of a cluster says that its box has no size.
+    if box is not None and any(component for vector in box for component in vector.value_in_unit(unit.nanometer)):
+        options["periodicBoxVectors"] = box
+    top = _read(runfile, ("structure", "file"), lambda: app.GromacsTopFile(str(file), **options))
+    return Structure(top.topology, gro.positions, top.createSystem)
+
+
+def _given_box(runfile: RunFile) -> Any | None:
+    """Return the box vectors of ``structure.box``."""
+    given = runfile.get("structure", "box")
+    if given is None:
+        return None
+    a, b, c = (parse_quantity(edge, "length") or 0.0 for edge in given)
+    return [openmm.Vec3(a, 0, 0), openmm.Vec3(0, b, 0), openmm.Vec3(0, 0, c)] * unit.nanometer
+
+
+def forcefield_options(runfile: RunFile, topology: app.Topology) -> dict[str, Option]:
+    """Return the options of ``createSystem``.
+
+    Parameters
+    ----------
+    runfile
+        Says what was chosen.
+    topology
+        Decides the nonbonded method that is not given: PME in a box, no cutoff otherwise.
+
+    Returns
+    -------
+    dict of str to Option
+        By name.
+
+    Raises
+    ------
+    RunFileError
+        If a periodic method is asked for without a box, or a cutoff does not fit into the box.
+    """
+    periodic = topology.getPeriodicBoxVectors() is not None
+    method = runfile.get("forcefield", "nonbonded") or ("PME" if periodic else "NoCutoff")
+    if not periodic and method not in ("NoCutoff", "CutoffNonPeriodic"):
+        raise runfile.error("forcefield", "nonbonded", allowed="NoCutoff or CutoffNonPeriodic, as there is no box",
+                            remedy="choose one, or give the box as `structure.box: [3 nm, 3 nm, 3 nm]`")  # fmt: skip
+    options = {"nonbondedMethod": Option(getattr(app, method), f"app.{method}")}
+    if method != "NoCutoff":
+        cutoff = runfile.quantity("forcefield", "cutoff") or 1.0
+        _check_cutoff(runfile, topology, method, cutoff)
+        options["nonbondedCutoff"] = Option.of(cutoff, "nanometer")
+    switch = runfile.quantity("forcefield", "switch")
+    if switch is not None:
+        options["switchDistance"] = Option.of(switch, "nanometer")
+    constraints = _CONSTRAINTS[runfile.get("forcefield", "constraints")]
+    options["constraints"] = Option(None if constraints is None else getattr(app, constraints),
+                                    "None" if constraints is None else f"app.{constraints}")  # fmt: skip
+    rigid = bool(runfile.get("forcefield", "rigid_water"))
+    options["rigidWater"] = Option(rigid, str(rigid))
+    mass = runfile.quantity("forcefield", "hydrogen_mass")
+    if mass is not None:
+        options["hydrogenMass"] = Option.of(mass, "dalton")
+    tolerance = runfile.get("forcefield", "ewald_tolerance")
+    if tolerance is not None:
+        options["ewaldErrorTolerance"] = Option(float(tolerance), repr(float(tolerance)))
+    return options
+
+
+def _check_cutoff(runfile: RunFile, topology: app.Topology, method: str, cutoff: float) -> None:
+    box = topology.getPeriodicBoxVectors()
+    if box is None or method == "CutoffNonPeriodic":
+        return
+    height = min(box[index][index].value_in_unit(unit.nanometer) for index in range(3))
+    if cutoff > height / 2:
+        raise runfile.error(
+            "forcefield", "cutoff", got=f"{runfile.document.get('forcefield', 'cutoff') or '1 nm (the default)'}",
+            allowed=f"at most half of the shortest height of the box, {height / 2:.3f} nm",
+            remedy=f"write `cutoff: {int(height * 50) / 100:g} nm`, or take a larger box",
+        )  # fmt: skip
+
+
+def classical_system(runfile: RunFile, structure: Structure) -> openmm.System:
+    """Make the classical System.
+
+    Parameters
+    ----------
+    runfile
+        Says how.
+    structure
+        Of the run file.
+
+    Returns
+    -------
+    openmm.System
+        Without potential and barostat.
+
+    Raises
+    ------
+    RunFileError
+        If a force field file is unknown, or the force field does not know a residue.
+    """
+    options = {name: option.value for name, option in forcefield_options(runfile, structure.topology).items()}
+    if structure.make_system is not None:
+        make = structure.make_system
+        system = _create(runfile, ("structure", "file"), lambda: make(**options))
+    else:
+        files = [_forcefield_file(runfile, index) for index in range(len(runfile.get("forcefield", "files") or ()))]
+        forcefield = _read(runfile, ("forcefield", "files"), lambda: app.ForceField(*files))
+        system = _create(
+            runfile, ("forcefield", "files"), lambda: forcefield.createSystem(structure.topology, **options)
+        )
+    correction = runfile.get("forcefield", "dispersion_correction")
+    if correction is not None:
+        for force in system.getForces():
+            if isinstance(force, openmm.NonbondedForce):
+                force.setUseDispersionCorrection(bool(correction))
+    return system
+
+
+def _create(runfile: RunFile, path: tuple[str, ...], action: Callable[[], openmm.System]) -> openmm.System:
+    try:
+        return action()
+    except _READER_ERRORS as error:
+        reason = " ".join(str(error).split())
+        remedy = "look at what OpenMM names"
+        if "template" in reason:
+            remedy = (
+                "add the force field file that knows this residue, add missing hydrogens (openmm.app.Modeller, or "
+                "PDBFixer), or, for a ligand, parameters from openmmforcefields"
+            )
+        raise runfile.error(
+            *path, got=f"what gives no System ({reason:.400})", allowed="a force field that knows every residue",
+            remedy=remedy,
+        ) from error  # fmt: skip
+
+
+def _forcefield_file(runfile: RunFile, index: int) -> str:
+    """Return the path of a force field file of the user, or the name of one of OpenMM's."""
+    name = str(runfile.document.get("forcefield", "files", index))
+    local = runfile.path("forcefield", "files", index)
+    if local.is_file():
+        return str(local)
+    data = Path(app.__file__).parent / "data"
+    if (data / name).is_file():
+        return name
+    known = sorted(str(file.relative_to(data)) for file in data.rglob("*.xml"))
+    close = difflib.get_close_matches(name, known, 3, 0.6)
+    remedy = f"did you mean {' or '.join(close)}" if close else "correct the name; common is amber14-all.xml"
+    raise runfile.error(
+        "forcefield", "files", index, allowed="an XML file beside the run file, or one that ships with OpenMM",
+        remedy=remedy,
+    )  # fmt: skip

@@ -1,0 +1,293 @@
+"""A commented run file for a structure: what `openmm-nn run --init` writes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openmm import app, unit
+
+from ..errors import ParameterError, RunError, message
+from ..loading import available_potentials
+from .directory import write_atomically
+from .runfile import RunFile
+from .schema import STRUCTURE_KINDS
+from .structures import read_structure
+
+__all__ = ["write_template"]
+
+_WATER = ("HOH", "WAT", "SOL", "TIP3", "TIP4", "TIP5", "TP3", "SPC", "H2O")
+_IONS = ("NA", "CL", "K", "MG", "CA", "ZN", "LI", "RB", "CS", "BR", "F", "I", "NA+", "CL-", "K+", "CIO", "SOD", "CLA",
+         "POT")  # fmt: skip
+_AMINO = ("ACE", "ALA", "ARG", "ASH", "ASN", "ASP", "CYM", "CYS", "CYX", "GLH", "GLN", "GLU", "GLY", "HID", "HIE",
+          "HIP", "HIS", "ILE", "LEU", "LYN", "LYS", "MET", "NHE", "NMA", "NME", "PHE", "PRO", "SER", "THR", "TRP",
+          "TYR", "VAL")  # fmt: skip
+_NUCLEIC = ("A", "C", "G", "U", "DA", "DC", "DG", "DT", "DI")
+_COMPANIONS = {"amber": (".inpcrd", ".rst7", ".crd", ".rst"), "gromacs": (".gro",), "charmm": (".crd", ".pdb", ".cif")}
+_SMALL = 300  # atoms: what a potential is asked to describe as a whole
+_DEFAULT = "openmm-nn/hcno-1"
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What was seen in a structure."""
+
+    region: str
+    why: str
+    elements: frozenset[str]
+    whole: bool
+    water: bool
+    unknown: tuple[str, ...]
+    hydrogens: bool
+    box: tuple[float, ...] | None
+
+
+def write_template(structure: str | Path, target: str | Path) -> Path:
+    """Write a commented run file for a structure.
+
+    Parameters
+    ----------
+    structure
+        PDB, PDBx/mmCIF, Amber prmtop, CHARMM psf or GROMACS top; coordinates of the last three are looked for beside
+        it.
+    target
+        The run file; it must not exist.
+
+    Returns
+    -------
+    pathlib.Path
+        The run file.
+
+    Raises
+    ------
+    ParameterError
+        If the structure is of another kind.
+    RunError
+        If the run file exists.
+    RunFileError
+        If the structure cannot be read.
+
+    Examples
+    --------
+    >>> from openmm_nn.simulation.template import write_template
+    >>> write_template("complex.pdb", "complex.yaml")  # doctest: +SKIP
+    """
+    source, file = Path(structure), Path(target)
+    kind = STRUCTURE_KINDS.get(source.suffix.lower())
+    if kind is None:
+        raise ParameterError(
+            message("structure", repr(str(source)), f"a file that ends in {', '.join(STRUCTURE_KINDS)}", "convert it")
+        )
+    if not source.is_file():
+        raise ParameterError(message("structure", f"{str(source)!r}: no such file", "a file that exists", "correct it"))
+    if file.exists():
+        raise RunError(
+            message("run file", f"{str(file)!r}, which exists", "a new file",
+                    f"give another name: openmm-nn run --init {source} NEW.yaml")
+        )  # fmt: skip
+    entry = _structure_section(source, kind, file)
+    found = _look(_topology(entry, file), kind)
+    write_atomically(file, _text(source, kind, entry, found))
+    RunFile.load(file)
+    return file
+
+
+def _structure_section(source: Path, kind: str, file: Path) -> dict[str, Any]:
+    folder = file.resolve().parent
+
+    def relative(path: Path) -> str:
+        return os.path.relpath(path.resolve(), folder)
+
+    section: dict[str, Any] = {"file": relative(source)}
+    if kind in _COMPANIONS:
+        beside = [path for path in sorted(source.parent.iterdir()) if path.suffix.lower() in _COMPANIONS[kind]]
+        same = [path for path in beside if path.stem == source.stem] or beside
+        if not same:
+            raise ParameterError(
+                message("structure", f"{str(source)!r} without coordinates beside it",
+                        f"a file that ends in {', '.join(_COMPANIONS[kind])} in the same folder", "put it there")
+            )  # fmt: skip
+        section["coordinates"] = relative(same[0])
+    if kind == "charmm":
+        names = (".prm", ".rtf", ".str", ".par", ".inp")
+        section["parameters"] = [relative(p) for p in sorted(source.parent.iterdir()) if p.suffix.lower() in names]
+        if not section["parameters"]:
+            raise ParameterError(
+                message("structure", f"{str(source)!r} without parameters beside it",
+                        f"files that end in {', '.join(names)} in the same folder", "put them there")
+            )  # fmt: skip
+    return section
+
+
+def _topology(section: dict[str, Any], file: Path) -> app.Topology:
+    lines = [f"  {key}: {value if isinstance(value, list) else _quoted(value)}" for key, value in section.items()]
+    text = "structure:\n" + "\n".join(lines) + "\n"
+    text += "forcefield: {files: [amber14-all.xml]}\n" if "coordinates" not in section else ""
+    text += "dynamics: {timestep: 0.5 fs, ensemble: NVE}\nproduce: {length: 1 ps}\n"
+    return read_structure(RunFile.parse(text, name=file.name, folder=file.resolve().parent)).topology
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if all(letter.isalnum() or letter in "./_-" for letter in text) and text[0].isalpha() else f'"{text}"'
+
+
+def _look(topology: app.Topology, kind: str) -> _Findings:
+    residues = list(topology.residues())
+    names = Counter(residue.name.upper() for residue in residues)
+    water = any(name in _WATER for name in names)
+    usual = {*_WATER, *_IONS, *_AMINO, *_NUCLEIC}
+    rare = [name for name in names if name not in usual]
+    rest = [residue for residue in residues if residue.name.upper() not in (*_WATER, *_IONS)]
+    size = sum(len(list(residue.atoms())) for residue in rest)
+    unknown = _unknown(topology) if kind in ("pdb", "pdbx") else ()
+    everything = len(rest) == len(residues) and size <= _SMALL and (bool(unknown) or kind in ("pdb", "pdbx"))
+    if everything:
+        chosen, region, why = residues, "all", "all atoms: there is no water, and the structure is small"
+    elif rare:
+        chosen = [residue for residue in residues if residue.name.upper() in rare]
+        region = "resname " + " ".join(_word(residue) for residue in _first_of_each(chosen))
+        why = "what is neither water, ion, protein nor nucleic acid"
+    elif rest and size <= _SMALL:
+        chosen = rest
+        region = "resname " + " ".join(_word(residue) for residue in _first_of_each(rest))
+        why = "the solute"
+    else:
+        large = list(rest or residues)
+        chosen = [large[len(large) // 2]]
+        region = f"resid {chosen[0].index}"
+        why = "one residue in the middle, as an example: choose what you are interested in"
+    atoms = [atom for residue in chosen for atom in residue.atoms()]
+    box = topology.getPeriodicBoxVectors()
+    return _Findings(
+        region=region,
+        why=why,
+        elements=frozenset(atom.element.symbol for atom in atoms if atom.element is not None),
+        whole=everything,
+        water=water,
+        unknown=unknown,
+        hydrogens=any(atom.element is app.element.hydrogen for atom in atoms),
+        box=None if box is None else tuple(box[i][i].value_in_unit(unit.nanometer) for i in range(3)),
+    )
+
+
+def _first_of_each(residues: list[Any]) -> list[Any]:
+    return list({residue.name: residue for residue in residues}.values())
+
+
+def _word(residue: Any) -> str:
+    """Return a name as MDTraj's selections have it: one that is no plain word is quoted."""
+    return residue.name if residue.name.isalpha() else f"'{residue.name}'"
+
+
+def _unknown(topology: app.Topology) -> tuple[str, ...]:
+    forcefield = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    return tuple(dict.fromkeys(residue.name for residue in forcefield.getUnmatchedResidues(topology)))
+
+
+def _choose_potential(elements: frozenset[str]) -> tuple[str, str]:
+    """Return a potential that knows the elements, and what is to be said of it."""
+    known = {entry.name: entry for entry in available_potentials()}
+    bundled = known.get(_DEFAULT)
+    if bundled is not None and bundled.card is not None and elements <= set(bundled.card.elements or ()):
+        return _DEFAULT, "Ships with the package: neutral molecules of H, C, N and O, a committee of four"
+    if elements <= {"H", "C", "N", "O", "F", "S", "Cl"}:
+        return "ani2x", "H, C, N, O, F, S, Cl, neutral; needs `pip install torchani`"
+    listed = ", ".join(sorted(elements))
+    return _DEFAULT, f"Does NOT know all of {listed}: take one that does, see `openmm-nn models`"
+
+
+def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) -> str:
+    name, remark = _choose_potential(found.elements)
+    lines = [
+        f"# A run of {source.name}, written by `openmm-nn run --init`. Look through it, then: openmm-nn run THIS_FILE",
+        "# A quantity is a number and its unit. `openmm-nn run --schema` lists every key; this is not all of them.",
+        f"title: {_quoted(source.stem)}",
+        "",
+        "structure:",
+    ]
+    for key, value in section.items():
+        lines.append(
+            f"  {key}: {'[' + ', '.join(map(_quoted, value)) + ']' if isinstance(value, list) else _quoted(value)}"
+        )
+    if not found.hydrogens:
+        lines += ["  # There are no hydrogens in the region: add them first (openmm.app.Modeller, or PDBFixer)."]
+    lines += ["", *_forcefield_lines(kind, found)]
+    lines += [
+        f"# {remark}",
+        "potential:",
+        f"  name: {name}",
+        "",
+        f"# {found.why[0].upper()}{found.why[1:]}.",
+        "# The selection is in MDTraj's language; instead of it: `atoms: [0, 1, 2]`.",
+        "region:",
+        f'  select: "{found.region}"' if "'" in found.region else f"  select: {found.region}",
+        "  charge: 0            # formal charge of the region in e",
+        "",
+        "dynamics:",
+        "  ensemble: NVT        # NVE, NVT or NPT (then `pressure: 1 bar`)",
+        "  temperature: 300 K",
+        "  friction: 1 /ps",
+        "  timestep: 0.5 fs     # hydrogens of the region move freely",
+        "  platform: auto       # the fastest one that works here",
+        "  seed: 1",
+        "",
+        "minimise:",
+        "  iterations: 500",
+        "equilibrate:",
+        "  length: 1 ps         # for a result, take 100 ps or more",
+        "produce:",
+        "  length: 5 ps         # for a result, take nanoseconds; `openmm-nn continue DIR --length '1 ns'` goes on",
+        "",
+        "reporters:",
+        "  log: 0.02 ps",
+        "  trajectory: 0.05 ps",
+        "  checkpoint: 0.5 ps   # what a killed run loses at most",
+        "",
+    ]
+    if name in (_DEFAULT, "ani2x"):
+        lines += [
+            "# The potential is a committee: frames on which its members disagree are kept in flagged.xtc.",
+            "uncertainty:",
+            "  every: 0.05 ps",
+            "  flag_force: 1500 kJ/mol/nm",
+            "",
+        ]
+    lines += [
+        "# What stops the run; `action: record` only writes it down.",
+        "guards:",
+        "  check: 0.01 ps",
+        "  bonds:",
+        "    action: stop       # a bond shorter or longer than these times the sum of its covalent radii",
+        "    min: 0.6",
+        "    max: 1.6",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _forcefield_lines(kind: str, found: _Findings) -> list[str]:
+    if found.whole:
+        return ["# No force field: the potential describes everything.", ""]
+    method, cutoff = ("NoCutoff", None) if found.box is None else ("PME", min(1.0, int(min(found.box) * 50 - 1) / 100))
+    lines = ["# The rest, and its coupling to the region, is classical.", "forcefield:"]
+    if kind in ("pdb", "pdbx"):
+        lines.append("  files: [amber14-all.xml, amber14/tip3p.xml]")
+        if found.unknown:
+            names = ", ".join(found.unknown[:5])
+            lines.append(
+                f"  # These files do not know {names}: add an XML file that does (openmmforcefields makes them)."
+            )
+    else:
+        lines[0] = "# The files of the structure bring the force field; these are its options."
+    lines.append(f"  nonbonded: {method}")
+    if cutoff is not None:
+        lines.append(f"  cutoff: {cutoff:g} nm")
+    lines += [
+        "  constraints: none    # h-bonds keeps those outside the region rigid",
+        "  rigid_water: true",
+        "",
+    ]
+    return lines

@@ -1,0 +1,33 @@
+"""Fixtures of the tests of foreign families."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from agreement import Agreement, Record
+
+RESULTS = "OPENMM_NN_FORMATS_RESULTS"
+"""Environment variable: a JSON file to which measured agreements are added, by test."""
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """Keep what a test measured where `environments.py` collects it."""
+
+    def keep(agreement: Agreement) -> Agreement:
+        target = os.environ.get(RESULTS)
+        if target:
+            path = pathlib.Path(target)
+            found = json.loads(path.read_text()) if path.exists() else {}
+            name = str(request.node.name).removeprefix("test_")
+            found[name] = {k: float(f"{v:.3g}") for k, v in dataclasses.asdict(agreement).items()}
+            path.write_text(json.dumps(found, indent=1))
+        return agreement
+
+    return keep

@@ -1,0 +1,196 @@
+"""Multiple time stepping: the energy in three groups, one evaluation an outer step, an audit that can say no."""
+
+import math
+
+import numpy as np
+import openmm as mm
+import pytest
+from openmm import app, unit
+
+import openmm_nn
+from openmm_nn import HybridSystem, create_hybrid_system, load_potential
+from openmm_nn.errors import ParameterError, UnsupportedError
+from openmm_nn.simulation import (
+    audit_multistep,
+    multistep_integrator,
+    multistep_system,
+)
+from openmm_nn.simulation.multistep import FAST_GROUP, MEDIUM_GROUP, SLOW_GROUP, microcanonical_integrator
+
+PEPTIDE = "resname ACE ALA NME"
+SIDE_CHAIN = "resname ALA and name CB HB1 HB2 HB3"
+
+
+def peptide(
+    waters: int = 20, *, constraints: object = None, method: object = app.CutoffPeriodic
+) -> tuple[app.Topology, mm.System, np.ndarray]:
+    """The examples' peptide with its nearest waters, in the box of all of them."""
+    pdb = app.PDBFile("examples/data/alanine-dipeptide-explicit.pdb")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    x = np.asarray(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    residues = [residue for residue in modeller.topology.residues() if residue.name == "HOH"]
+    residues.sort(key=lambda residue: float(np.linalg.norm(x[next(residue.atoms()).index] - x[:22].mean(axis=0))))
+    modeller.delete(residues[waters:])
+    field = app.ForceField("amber14-all.xml", "amber14/tip3pfb.xml")
+    system = field.createSystem(
+        modeller.topology,
+        nonbondedMethod=method,
+        nonbondedCutoff=1.0,
+        constraints=constraints,
+        flexibleConstraints=True,
+    )
+    return modeller.topology, system, np.asarray(modeller.positions.value_in_unit(unit.nanometer))
+
+
+def hybrid_of(region: str = PEPTIDE, **options: object) -> tuple[HybridSystem, np.ndarray]:
+    topology, system, x = peptide()
+    potential = load_potential("openmm-nn/hcno-1")
+    return create_hybrid_system(topology, system, potential, region, **options), x  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.chdir(request.config.rootpath)
+
+
+@pytest.mark.parametrize("subtract", [False, True])
+@pytest.mark.parametrize("region", [PEPTIDE, SIDE_CHAIN])
+def test_the_energy_of_the_hybrid(native: str, region: str, subtract: bool) -> None:
+    hybrid, x = hybrid_of(region, subtract_region=subtract)
+    states = []
+    for system in (hybrid.system, multistep_system(hybrid)):
+        context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
+        context.setPositions(x)
+        states.append(context.getState(energy=True, forces=True))
+    energies = [state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) for state in states]
+    assert abs(energies[0] - energies[1]) < 1e-6
+    forces = [state.getForces(asNumpy=True)._value for state in states]
+    assert np.allclose(forces[0], forces[1], atol=1e-4)
+
+
+def test_the_groups(native: str) -> None:
+    """Fast and medium are the classical System, slow is the rest."""
+    topology, system, x = peptide()
+    hybrid = create_hybrid_system(topology, system, load_potential("openmm-nn/hcno-1"), PEPTIDE)
+    split = multistep_system(hybrid)
+    platform = mm.Platform.getPlatformByName("Reference")
+    classical = mm.Context(system, mm.VerletIntegrator(0.001), platform)
+    context = mm.Context(split, mm.VerletIntegrator(0.001), platform)
+    for each in (classical, context):
+        each.setPositions(x)
+    groups = {FAST_GROUP, MEDIUM_GROUP}
+    kilojoules = unit.kilojoule_per_mole
+    two = context.getState(energy=True, groups=groups).getPotentialEnergy().value_in_unit(kilojoules)
+    assert abs(two - classical.getState(energy=True).getPotentialEnergy().value_in_unit(kilojoules)) < 1e-6
+    slow = context.getState(forces=True, groups={SLOW_GROUP}).getForces(asNumpy=True)._value
+    assert np.abs(slow[22:]).max() < 1e-9  # without cut bonds the correction acts on the region alone
+    assert np.abs(slow[:22]).max() > 1.0
+
+
+def test_one_evaluation_an_outer_step(native: str) -> None:
+    hybrid, x = hybrid_of()
+    system = multistep_system(hybrid)
+    force = next(f for f in map(openmm_nn.native.load().NeuralForce.cast, potentials(system)))
+    integrator = multistep_integrator(300, 1, slow=0.004, medium=0.002, fast=0.001)
+    context = mm.Context(system, integrator, mm.Platform.getPlatformByName("CPU"))
+    context.setPositions(x)
+    integrator.step(2)
+    before = force.getStatistics(context)["evaluations"]
+    integrator.step(10)
+    assert force.getStatistics(context)["evaluations"] - before == 10
+
+
+def potentials(system: mm.System) -> list[mm.Force]:
+    isinstance_of = openmm_nn.native.load().NeuralForce.isinstance
+    return [force for force in system.getForces() if isinstance_of(force)]
+
+
+def test_energy_is_conserved_as_the_square_of_the_step(native: str) -> None:
+    """The error of a reversible, symplectic step is of second order: halving all steps divides it by about four."""
+    hybrid, x = hybrid_of()
+    system = multistep_system(hybrid)
+    platform = mm.Platform.getPlatformByName("Reference")
+    start = mm.Context(system, mm.LangevinMiddleIntegrator(100, 10, 0.0005), platform)
+    start.setPositions(x)
+    mm.LocalEnergyMinimizer.minimize(start, 10, 100)
+    start.setVelocitiesToTemperature(100, 3)
+    start.getIntegrator().step(50)
+    state = start.getState(positions=True, velocities=True)
+    spread = []
+    for scale in (1.0, 0.5):
+        integrator = microcanonical_integrator(0.001 * scale, 0.0005 * scale, 0.00025 * scale)
+        context = mm.Context(system, integrator, platform)
+        context.setState(state)
+        totals = []
+        for _ in range(25):
+            integrator.step(round(2 / scale))
+            now = context.getState(energy=True)
+            totals.append((now.getPotentialEnergy() + now.getKineticEnergy())._value)
+        spread.append(np.std(totals))
+    assert 2.5 < spread[0] / spread[1] < 6.0
+
+
+def test_constraints_without_energy_are_refused(native: str) -> None:
+    topology, _, _ = peptide()
+    field = app.ForceField("amber14-all.xml", "amber14/tip3pfb.xml")
+    system = field.createSystem(topology, constraints=app.HBonds)
+    with pytest.warns(UserWarning, match="constraints in the region were removed"):
+        hybrid = create_hybrid_system(topology, system, load_potential("openmm-nn/hcno-1"), PEPTIDE)
+    with pytest.raises(UnsupportedError, match=r"multistep_system: .*flexibleConstraints=True"):
+        multistep_system(hybrid)
+
+
+def test_interpolation_is_refused(native: str) -> None:
+    hybrid, _ = hybrid_of(interpolate=True)
+    with pytest.raises(UnsupportedError, match=r"hybrid: interpolates.*interpolate=False"):
+        multistep_system(hybrid)
+
+
+@pytest.mark.parametrize(
+    "steps, words",
+    [
+        ({"slow": 0.003, "medium": 0.002}, "slow: got 3 fs with medium = 2 fs"),
+        ({"medium": 0.0015, "slow": 0.003}, "medium: got 1.5 fs with fast = 1 fs"),
+        ({"slow": 0.001, "medium": 0.002}, "slow: got 1 fs with medium = 2 fs"),
+        ({"fast": 0.0}, "fast: got 0.0; allowed is a positive time"),
+    ],
+)
+def test_steps_that_do_not_fit(steps: dict[str, float], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        multistep_integrator(300, 1, **steps)
+
+
+def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
+    """A potential stiffer than the classical bonds of water: 1 fs is sound, 6 fs is past half the period."""
+    topology, system, x = peptide(4)
+    waters = [atom.index for atom in topology.atoms() if atom.residue.name == "HOH"]
+    pairs = [(a, b) for a, b in ((0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5), (6, 7), (6, 8), (7, 8))]
+
+    def stiff(positions):  # type: ignore[no-untyped-def]
+        energy = 0.0
+        for a, b in pairs:
+            r = (positions[a] - positions[b]).norm()
+            energy = energy + 0.5 * 6e5 * (r - (0.096 if a % 3 == 0 else 0.152)) ** 2
+        return energy
+
+    hybrid = create_hybrid_system(topology, system, load_potential(stiff), waters[:9])
+    audit = audit_multistep(
+        hybrid, x, outer=(0.001, 0.006), medium=0.001, fast=0.0005, reference=0.0005, duration=0.2, equilibration=0.1
+    )
+    verdicts = {row.outer: row.verdict for row in audit.rows}
+    assert verdicts[0.5] == "reference"
+    assert verdicts[1.0] == "sound"
+    assert verdicts[6.0] != "sound"
+    assert audit.recommended == 1.0
+    text = audit.to_text()
+    assert "recommended outer step: 1 fs" in text
+    assert "T region H [K]" in text
+    assert math.isclose(audit.to_json()["rows"][1]["levels"][0], 1.0)
+
+
+def test_an_audit_needs_steps(native: str) -> None:
+    hybrid, x = hybrid_of()
+    with pytest.raises(ParameterError, match="outer: got no step"):
+        audit_multistep(hybrid, x, outer=())
+    with pytest.raises(ParameterError, match="duration: got -1"):
+        audit_multistep(hybrid, x, duration=-1)

@@ -1,0 +1,405 @@
+"""Run files: what is right is read, and every mistake is answered with line, key, value and remedy."""
+
+import json
+import pathlib
+import re
+
+import pytest
+from run_support import PEPTIDE, ROOT, write_peptide
+
+from openmm_nn.errors import RunFileError
+from openmm_nn.simulation import SCHEMA, RunFile, prepare
+from openmm_nn.simulation.quantities import DIMENSIONS, parse_quantity
+from openmm_nn.simulation.template import write_template
+
+GOOD = f"""\
+title: a good one
+structure:
+  file: {PEPTIDE}
+forcefield:
+  files: [amber14-all.xml, amber14/tip3p.xml]
+  nonbonded: PME
+  cutoff: 1 nm
+potential:
+  name: openmm-nn/hcno-1
+region:
+  select: resname ACE ALA NME
+  charge: 0
+dynamics:
+  ensemble: NVT
+  temperature: 300 K
+  timestep: 0.5 fs
+  platform: Reference
+produce:
+  length: 1 ps
+guards:
+  bonds:
+    min: 0.6
+reporters:
+  trajectory: 0.1 ps
+uncertainty:
+  every: 0.1 ps
+"""
+
+# Name; what replaces what in the file above; line, key, value as the message shows it, and words of the remedy.
+MISTAKES = {
+    "unknown section": ("potential:", "potentiall:", 8, "potentiall", "does not exist", "did you mean `potential`"),
+    "unknown key": (
+        "cutoff: 1 nm",
+        "cut-off: 1 nm",
+        7,
+        "forcefield.cut-off",
+        "does not exist",
+        "did you mean `cutoff`",
+    ),
+    "misplaced key": (
+        "charge: 0",
+        "temperature: 300 K",
+        12,
+        "region.temperature",
+        "does not exist",
+        "dynamics.temperature",
+    ),
+    "nothing like it": ("charge: 0", "colour: red", 12, "region.colour", "does not exist", "choose one of these"),
+    "no unit": ("timestep: 0.5 fs", "timestep: 0.5", 16, "dynamics.timestep", "0.5", "write the unit too"),
+    "wrong unit": ("temperature: 300 K", "temperature: 27 C", 15, "dynamics.temperature", "27 C", "temperature: 300 K"),
+    "unit of another dimension": ("cutoff: 1 nm", "cutoff: 1 ps", 7, "forcefield.cutoff", "1 ps", "cutoff: 1 nm"),
+    "time step in ps": ("timestep: 0.5 fs", "timestep: 0.5 ps", 16, "dynamics.timestep", "0.5 ps", "look at the unit"),
+    "negative length": ("length: 1 ps", "length: -1 ps", 19, "produce.length", "-1 ps", "length: 10 ps"),
+    "zero temperature": (
+        "temperature: 300 K",
+        "temperature: 0 K",
+        15,
+        "dynamics.temperature",
+        "0 K",
+        "temperature: 300 K",
+    ),
+    "wrong ensemble": ("ensemble: NVT", "ensemble: NTV", 14, "dynamics.ensemble", "NTV", "did you mean `NVT`"),
+    "wrong method": ("nonbonded: PME", "nonbonded: pme", 6, "forcefield.nonbonded", "pme", "did you mean `PME`"),
+    "text for a number": ("charge: 0", "charge: neutral", 12, "region.charge", "neutral", "formal charge"),
+    "fraction for a whole number": ("charge: 0", "charge: 0.5", 12, "region.charge", "0.5", "formal charge"),
+    "text for a list": (
+        "files: [amber14-all.xml, amber14/tip3p.xml]",
+        "files: amber14-all.xml",
+        5,
+        "forcefield.files",
+        "amber14-all.xml",
+        "files: [amber14-all.xml]",
+    ),
+    "text for a section": (
+        "produce:\n  length: 1 ps",
+        "produce: 1 ps",
+        18,
+        "produce",
+        "1 ps",
+        "indented, below `produce:`",
+    ),
+    "number out of range": ("min: 0.6", "min: -1", 22, "guards.bonds.min", "-1", "sum of covalent radii"),
+    "a key twice": (
+        "charge: 0",
+        "charge: 0\n  charge: 1",
+        13,
+        "region.charge",
+        "a second time",
+        "remove one of the two",
+    ),
+    "no length": ("produce:\n  length: 1 ps", "produce: {}", 18, "produce", "no 'length'", "add `length:"),
+    "no time step": ("  timestep: 0.5 fs\n", "", 13, "dynamics", "no 'timestep'", "timestep: 0.5 fs"),
+    "no structure": (f"structure:\n  file: {PEPTIDE}\n", "", 1, "the file", "no 'structure'", "add `structure:"),
+    "broken indentation": ("  cutoff: 1 nm", "   cutoff: 1 nm", 7, "", "no YAML", "indentation"),
+    "a tab": ("  cutoff: 1 nm", "\tcutoff: 1 nm", 7, "", "no YAML", "no tabs"),
+    "an unclosed bracket": ("tip3p.xml]", "tip3p.xml", 6, "", "no YAML", "quotes"),
+    "an anchor": (
+        "name: openmm-nn/hcno-1",
+        "name: &a openmm-nn/hcno-1",
+        9,
+        "",
+        "anchor or alias 'a'",
+        "quote what begins",
+    ),
+    "a tag": ("charge: 0", "charge: !!python/name:os.system x", 12, "region.charge", "the tag", "exclamation mark"),
+    "a thermostat that is none": (
+        "ensemble: NVT",
+        "integrator: verlet",
+        14,
+        "dynamics.integrator",
+        "verlet",
+        "choose langevin",
+    ),
+    "no pressure": (
+        "ensemble: NVT",
+        "ensemble: NPT",
+        14,
+        "dynamics.ensemble",
+        "NPT without a pressure",
+        "pressure: 1 bar",
+    ),
+    "a pressure too much": ("ensemble: NVT", "pressure: 1 bar", 14, "dynamics.pressure", "1 bar", "ensemble: NPT"),
+    "a cutoff too much": ("nonbonded: PME", "nonbonded: NoCutoff", 7, "forcefield.cutoff", "1 nm", "remove this line"),
+    "not a multiple": ("length: 1 ps", "length: 1.0003 ps", 19, "produce.length", "1.0003 ps", "length: 1.0005 ps"),
+    "frames too seldom": (
+        "trajectory: 0.1 ps",
+        "trajectory: 5 ps",
+        24,
+        "reporters.trajectory",
+        "5 ps",
+        "write more often",
+    ),
+    "limits the wrong way round": ("min: 0.6", "min: 2.0", 22, "guards.bonds.min", "2.0", "0.6 and 1.6"),
+    "two ways to say the region": (
+        "charge: 0",
+        "atoms: [0, 1]",
+        12,
+        "region.atoms",
+        "beside a selection",
+        "remove one",
+    ),
+    "no region": ("  select: resname ACE ALA NME\n", "", 10, "region", "no atoms of the region", "select: resname LIG"),
+    "a region of nothing": (
+        "potential:\n  name: openmm-nn/hcno-1\n",
+        "",
+        8,
+        "region",
+        "without a potential",
+        "add `potential:`",
+    ),
+    "a structure of another kind": (str(PEPTIDE), "a.xyz", 3, "structure.file", "a.xyz", "convert it"),
+    "coordinates that are not needed": (
+        f"file: {PEPTIDE}",
+        "file: a.pdb\n  coordinates: a.gro",
+        4,
+        "structure.coordinates",
+        "a.gro",
+        "remove this line",
+    ),
+    "coordinates that are": (str(PEPTIDE), "a.prmtop", 3, "structure.file", "without coordinates", "add `coordinates:"),
+}
+
+# Found when the System is made.
+LATE = {
+    "no such structure": (
+        str(PEPTIDE),
+        str(PEPTIDE).replace("dipeptide", "dipeptid"),
+        3,
+        "structure.file",
+        "no such file",
+        "did you mean alanine-dipeptide-explicit.pdb",
+    ),
+    "no such force field": (
+        "amber14-all.xml",
+        "amber41-all.xml",
+        5,
+        "forcefield.files[0]",
+        "amber41-all.xml",
+        "amber14-all.xml",
+    ),
+    "no such potential": (
+        "openmm-nn/hcno-1",
+        "openmm-nn/hcno-2",
+        9,
+        "potential.name",
+        "openmm-nn/hcno-2",
+        "did you mean openmm-nn/hcno-1",
+    ),
+    "a force field that lacks a residue": (
+        "amber14-all.xml, ",
+        "",
+        5,
+        "forcefield.files",
+        "No template found",
+        "openmmforcefields",
+    ),
+    "a selection that is none": (
+        "resname ACE ALA NME",
+        "resnam ACE",
+        11,
+        "region.select",
+        "resnam ACE",
+        "selection language",
+    ),
+    "an empty selection": (
+        "resname ACE ALA NME",
+        "resname LIG",
+        11,
+        "region.select",
+        "resname LIG",
+        "Check the selection",
+    ),
+    "a cut through an amide": (
+        "resname ACE ALA NME",
+        "resname ALA NME",
+        11,
+        "region.select",
+        "resname ALA NME",
+        "amide",
+    ),
+    "an option that does not exist": (
+        "charge: 0",
+        "embedding: electric",
+        12,
+        "region.embedding",
+        "electric",
+        "Choose one",
+    ),
+    "a cutoff over half of the box": (
+        "cutoff: 1 nm",
+        "cutoff: 2 nm",
+        7,
+        "forcefield.cutoff",
+        "2 nm",
+        "take a larger box",
+    ),
+}
+
+
+def change(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1, old
+    return GOOD.replace(old, new)
+
+
+def check(error: RunFileError, line: int, key: str, value: str, remedy: str) -> None:
+    """One line with file, line, key, value, and a remedy."""
+    text = str(error)
+    where, _, rest = text.partition(": ")
+    assert where == f"run.yaml, line {line}", text
+    if key:
+        assert rest.startswith((f"{key}: ", f"{key} ")), text
+    assert value in rest, text
+    fix = rest[rest.index("To fix: ") :] if "To fix: " in rest else rest
+    assert remedy in fix, text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(name: str) -> None:
+    old, new, line, key, value, remedy = MISTAKES[name]
+    with pytest.raises(RunFileError) as caught:
+        RunFile.parse(change(old, new), name="run.yaml")
+    check(caught.value, line, key, value, remedy)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_late_mistake(name: str) -> None:
+    old, new, line, key, value, remedy = LATE[name]
+    runfile = RunFile.parse(change(old, new), name="run.yaml")
+    with pytest.raises(RunFileError) as caught:
+        prepare(runfile)
+    check(caught.value, line, key, value, remedy)
+
+
+def test_there_are_thirty_mistakes() -> None:
+    assert len(MISTAKES) >= 30
+
+
+def test_the_good_one_is_read() -> None:
+    runfile = RunFile.parse(GOOD)
+    assert runfile.steps("produce") == 2000
+    assert runfile.every("reporters", "trajectory") == 200
+    assert runfile.temperature == 300.0
+    assert runfile.guard("bonds").action == "stop"
+    assert dict(runfile.guard("bonds").limits) == {"min": 0.6, "max": 1.6}
+    assert dict(runfile.guard("uncertainty").limits) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- 1\n- 2\n",
+        "just text",
+        "a: " + "[" * 5000,
+        "\x00",
+        "? [a]\n: b",
+        "x" * 2_000_000,
+        "&a [*a, *a]",
+        "a: {a: ",
+    ],
+    ids=["empty", "list", "text", "deep", "null byte", "key", "large", "alias", "unfinished"],
+)
+def test_what_is_no_run_file(text: str) -> None:
+    with pytest.raises(RunFileError, match="To fix: "):
+        RunFile.parse(text, name="run.yaml")
+
+
+def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(RunFileError, match=r"run file: got .*nothing\.yaml'.*To fix: .*--init"):
+        RunFile.load(tmp_path / "nothing.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunFileError, match="no text in UTF-8"):
+        RunFile.load(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize(
+    "text, dimension, value",
+    [
+        ("0.5 fs", "time", 0.0005),
+        ("2ns", "time", 2000.0),
+        ("1e3 ps", "time", 1000.0),
+        ("10 A", "length", 1.0),
+        ("1 kcal/mol", "energy", 4.184),
+        ("1 kcal/mol/A", "force", 41.84),
+        ("1 /ps", "rate", 1.0),
+        ("1/ps", "rate", 1.0),
+        ("1 atm", "pressure", 1.01325),
+        ("1e999 ps", "time", None),
+        ("ps", "time", None),
+        ("1 2 ps", "time", None),
+        (1.0, "time", None),
+    ],
+    ids=str,
+)
+def test_quantities(text: object, dimension: str, value: float | None) -> None:
+    found = parse_quantity(text, dimension)
+    assert found == (None if value is None else pytest.approx(value, rel=1e-12))
+
+
+def test_the_schema_says_what_the_reader_does() -> None:
+    """Every pattern accepts its own example; every section lists what it needs; it is JSON."""
+
+    def walk(schema: dict[str, object], path: str) -> int:
+        count = 0
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            assert set(schema["required"]) <= set(properties), path  # type: ignore[call-overload]
+            count += sum(walk(part, f"{path}.{key}") for key, part in properties.items())
+        if "x-dimension" in schema:
+            example = schema["examples"][0]  # type: ignore[index]
+            assert re.match(str(schema["pattern"]), example), path
+            assert parse_quantity(example, str(schema["x-dimension"])) is not None, path
+            assert schema["x-dimension"] in DIMENSIONS
+        return count + 1
+
+    assert walk(SCHEMA, "") > 60
+    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
+
+
+def test_a_template_of_a_solvated_molecule(tmp_path: pathlib.Path) -> None:
+    file = write_template(PEPTIDE, tmp_path / "run.yaml")
+    runfile = RunFile.load(file)
+    assert runfile.get("region", "select") == "resname ACE ALA NME"
+    assert runfile.get("potential", "name") == "openmm-nn/hcno-1"
+    assert runfile.get("forcefield", "nonbonded") == "PME"
+    assert len(prepare(runfile).region) == 22
+
+
+def test_a_template_of_a_molecule(tmp_path: pathlib.Path) -> None:
+    runfile = RunFile.load(write_template(write_peptide(tmp_path), tmp_path / "run.yaml"))
+    assert runfile.get("region", "select") == "all"
+    assert not runfile.given("forcefield")
+    assert prepare(runfile).system.getNumForces() >= 1
+
+
+def test_a_template_of_another_chemistry(tmp_path: pathlib.Path) -> None:
+    """Chlorine: the bundled potential does not know it, so another one is proposed."""
+    text = write_peptide(tmp_path).read_text()
+    lines = [line for line in text.splitlines() if line.startswith(("ATOM", "HETATM"))]
+    lines[0] = lines[0][:76] + "Cl" + lines[0][78:]
+    (tmp_path / "other.pdb").write_text("\n".join([*lines, "END", ""]))
+    written = write_template(tmp_path / "other.pdb", tmp_path / "other.yaml").read_text()
+    assert "name: ani2x" in written
+
+
+def test_the_example_can_be_run() -> None:
+    """The run file of the examples makes a System."""
+    runfile = RunFile.load(ROOT / "examples" / "05_run_file" / "run.yaml")
+    assert prepare(runfile).system.getNumParticles() == 2269
