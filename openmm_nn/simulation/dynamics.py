@@ -352,10 +352,10 @@ class Dynamics:
         if event is None:
             return
         self._events.write(event)
-        logger.warning("%s", event.message)
-        self._tell(Progress(event.stage, event.step, note=event.message))
+        logger.info("%s", event.message)
         if event.action == "stop":
             self._stop(event, sample.positions)
+        self._tell(Progress(event.stage, event.step, note=event.message))
 
     def _failed(self, stage: str, step: int, error: openmm.OpenMMException) -> NoReturn:
         """OpenMM or the engine gave up in the middle of a step."""
@@ -378,7 +378,6 @@ class Dynamics:
             "potential that knows this chemistry helps.",
         )  # fmt: skip
         self._events.write(event)
-        self._tell(Progress(stage, step, note=event.message))
         self._stop(event, positions)
 
     def _moved(self, positions: np.ndarray) -> list[int]:
