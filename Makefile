@@ -12,11 +12,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install native demo test lint soak bench dist clean distclean
+.PHONY: help install native demo test test-formats lint soak bench dist clean distclean
 
 help:
 	@echo "make demo       run the two examples: a neural force in a System, and a hybrid peptide in water"
 	@echo "make test       ruff, mypy and the tests"
+	@echo "make test-formats  the families of models, each with its library in an environment of its own"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make soak       the long tests"
 	@echo "make bench      time of a step, against peers that are installed"
@@ -49,6 +50,10 @@ lint: $(STAMP)
 
 test: native lint
 	$(RUN) -m pytest --durations=15
+
+# Every family of models in an environment of its own, since their libraries conflict; results are kept as JSON.
+test-formats: native
+	$(RUN) tests/formats/environments.py
 
 soak: native
 	$(RUN) -m pytest -m soak --durations=15
