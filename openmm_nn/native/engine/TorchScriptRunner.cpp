@@ -1,4 +1,5 @@
 #include "TorchScriptRunner.h"
+#include "ScriptCheck.h"
 #include "openmm/OpenMMException.h"
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -110,6 +111,7 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
     threads = (int) strtol(threadCount.c_str(), &end, 10);
     if (threadCount.empty() || *end != 0 || threads < 0)
         throw OpenMMException("NeuralForce: the property threads is '"+threadCount+"'; it must be an integer, 1 or more, or 0 to use torch's own setting");
+    checkScript(model);
     try {
         std::istringstream stream(model);
         module = torch::jit::load(stream, device);
