@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +16,8 @@ import openmm as mm
 from mutate import Mutant, Seeds, corpus
 
 from models import ModelSet
-from openmm_nn import load_potential
+from openmm_nn import export_potential, load_potential
+from openmm_nn.errors import UnsupportedError
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -40,12 +42,13 @@ class Outcome:
         return not named or self.outcome.startswith("unnamed") or self.megabytes > MOST_MEMORY
 
 
-def make_seeds(models: ModelSet) -> Seeds:
-    """The sound files."""
+def make_seeds(models: ModelSet, *, quick: bool = False) -> Seeds:
+    """The sound files: small ones if it is to be quick, the bundled potential and a compiled package as well if not."""
     bundled = load_potential("openmm-nn/hcno-1")
-    small = models.pair("edges")
-    without_card = models.torchforce_file("forces-contiguous").read_bytes()
-    data = [bundled.data, small.data, models.pair("charge").data, without_card]
+    without_card = models.torchforce_file("harmonic").read_bytes()
+    data = [models.pair("edges").data, models.pair("charge").data, without_card]
+    if not quick:
+        data.append(bundled.data)
     system = mm.System()
     for _ in range(3):
         system.addParticle(1.0)
@@ -56,13 +59,27 @@ def make_seeds(models: ModelSet) -> Seeds:
         bundled.card.to_json(),
         mm.XmlSerializer.serialize(system),
         run,
-        make_package(models),
+        None if quick else make_package(models),
     )
 
 
 def make_package(models: ModelSet) -> bytes | None:
-    """A compiled package's shape: the archive without its machine code, which loading does not look into."""
-    return None
+    """A compiled package; None where this version cannot write one."""
+    path = models.folder / "fuzz.pt2"
+    try:
+        export_potential(models.pair_module("edges"), path, models.pair("edges").card, format="aotinductor")
+    except UnsupportedError:
+        return None
+    return path.read_bytes()
+
+
+def python_sources() -> str:
+    """SHA-256 of the Python sources that read files."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "openmm_nn").rglob("*.py")):
+        if "native/build" not in path.as_posix():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def read_all(mutants: list[Mutant], folder: pathlib.Path) -> list[Outcome]:
@@ -105,6 +122,6 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def make_corpus(models: ModelSet, count: int, seed: int) -> list[Mutant]:
+def make_corpus(models: ModelSet, count: int, seed: int, *, quick: bool = False) -> list[Mutant]:
     """The mutants of a seed."""
-    return corpus(make_seeds(models), count, seed)
+    return corpus(make_seeds(models, quick=quick), count, seed)

@@ -123,10 +123,12 @@ def main() -> None:
     # Everything that a first read loads, once for all children.
     openmm_nn.load_potential("openmm-nn/hcno-1")
     openmm_nn.formats.formats()
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         kind, path = line.rstrip("\n").split("\t")
-        print(json.dumps(run(kind, path)), flush=True)
+        sys.stdout.write(json.dumps(run(kind, path)) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
