@@ -137,6 +137,14 @@ MISTAKES = {
     "a pressure too much": ("ensemble: NVT", "pressure: 1 bar", 14, "dynamics.pressure", "1 bar", "ensemble: NPT"),
     "a cutoff too much": ("nonbonded: PME", "nonbonded: NoCutoff", 7, "forcefield.cutoff", "1 nm", "remove this line"),
     "not a multiple": ("length: 1 ps", "length: 1.0003 ps", 19, "produce.length", "1.0003 ps", "length: 1.0005 ps"),
+    "a time step of nothing": (
+        "timestep: 0.5 fs",
+        "timestep: 1e-320 fs",
+        19,
+        "produce.length",
+        "1 ps",
+        "look at the units",
+    ),
     "frames too seldom": (
         "trajectory: 0.1 ps",
         "trajectory: 5 ps",
