@@ -130,6 +130,12 @@ def _operations_of_torch() -> Iterator[None]:
     finally:
         for name in (_TENSORNET, _WARP):
             sys.modules.pop(name, None)
+            parent, _, child = name.rpartition(".")
+            # A package holds its modules as attributes too.
+            if name in kept:
+                setattr(sys.modules[parent], child, kept[name])
+            elif parent in sys.modules:
+                vars(sys.modules[parent]).pop(child, None)
         sys.modules.update(kept)
 
 
