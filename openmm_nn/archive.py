@@ -36,7 +36,7 @@ class Limits:
         Size of a compressed entry over its compressed size, where it is larger than a megabyte.
     """
 
-    entries: int = 50_000
+    entries: int = 20_000
     name: int = 1024
     inflated: int = 1 << 30
     ratio: int = 200

@@ -99,6 +99,8 @@ class _Reader:
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
         elif name in _LITERALS:
+            if isinstance(argument, str) and _nesting(argument) > _DEPTH:
+                self.refuse(f"a text with brackets nested more than {_DEPTH} deep", position)
             self.stack.append(argument)
         elif name in _EMPTY:
             self.stack.append(_Value(_EMPTY[name], []))
@@ -234,6 +236,15 @@ class _Reader:
         last = offset + sum((size - 1) * stride for size, stride in zip(*shapes, strict=True))
         if last >= numbers:
             self.refuse(f"a tensor of sizes {shapes[0]} that reaches beyond its {numbers} numbers", position)
+
+
+def _nesting(text: str) -> int:
+    """Return how deeply brackets nest: a text may be the name of a type, which is read as deeply as it nests."""
+    depth = deepest = 0
+    for character in text if text.count("[") > _DEPTH else "":
+        depth += (character == "[") - (character == "]")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}

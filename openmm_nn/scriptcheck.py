@@ -28,11 +28,13 @@ _MANIFEST_LIMIT = 1 << 24
 _SMALL = 4096
 _DEPTH = 200
 _LINE = 1 << 20
+_CHAIN = 3000
 _INDENT = 400
 # A name of these among the functions of torch reads or writes files by itself.
 _FILES = re.compile(r"\b(?:torch|ops\.aten|ops\.prim)\.(save|load|from_file|_from_file|jit\.save|jit\.load)\b")
 _STATE = re.compile(r"^\s*def\s+__setstate__\b", re.MULTILINE)
 _UNARY = re.compile(r"(?:(?:-|~|\bnot\b|\*\*)\s*){64}")
+_TOKENS = re.compile(r"[()\[\]{},\n]|[-+*/%<>=!&|^~@]+|\.(?=[A-Za-z_])|\b(?:and|or|not|if|in|is|lambda)\b")
 _ANY_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -75,11 +77,13 @@ def check_script_archive(data: bytes, label: str) -> None:
     archive = open_archive(data, label)
     archive.verify()
     records = {record: entry.size for record, entry in archive.entries.items()}
-    for needed in ("data.pkl", "constants.pkl", "version"):
+    # Modules with operators of a newer version (gelu, for one) have the record at the second place.
+    number = ".data/version" if ".data/version" in records else "version"
+    for needed in ("data.pkl", "constants.pkl", number):
         if needed not in records:
             _refuse(label, f"no record {needed!r}", "the records that torch.jit.save writes")
     _check_manifest(archive, label)
-    version = archive.read("version", _SMALL).strip()
+    version = archive.read(number, _SMALL).strip()
     if not re.fullmatch(rb"[0-9]{1,4}", version):
         _refuse(label, f"the format version {version[:20]!r}", "a number")
     if "byteorder" in records and archive.read("byteorder", _SMALL).strip() not in (b"little", b"big"):
@@ -109,17 +113,36 @@ def _check_code(code: bytes, record: str, label: str) -> None:
         _refuse(label, f"code that calls {found.group(0)}, which reads or writes files", "code that computes")
     if _STATE.search(text):
         _refuse(label, "code that runs while it is loaded (__setstate__)", "code that runs when the model is called")
-    depth = deepest = 0
-    for character in text:
-        if character in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in ")]}":
-            depth -= 1
     lines = text.split("\n")
     indent = max(len(line) - len(line.lstrip(" ")) for line in lines)
-    if deepest > _DEPTH or indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text):
+    if indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text) or _nests_deeply(text):
         _refuse(label, f"code {record!r} that nests more than {_DEPTH} deep", "code as torch writes it")
+
+
+def _nests_deeply(text: str) -> bool:
+    """Whether brackets nest too deeply, or operators follow one another for too long: a compiler goes down for each."""
+    chains = [0]
+    total = 0
+    for token in _TOKENS.findall(text):
+        if token in "([{":
+            # What is subscribed or called is an operand as well.
+            chains[-1] += 1
+            total += 1
+            chains.append(0)
+            if len(chains) > _DEPTH:
+                return True
+        elif token in ")]}":
+            total -= chains.pop()
+            chains = chains or [0]
+        elif token in ",\n":
+            total -= chains[-1]
+            chains[-1] = 0
+        else:
+            chains[-1] += 1
+            total += 1
+            if total > _CHAIN:
+                return True
+    return False
 
 
 def _check_manifest(archive: Archive, label: str) -> None:

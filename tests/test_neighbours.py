@@ -178,14 +178,14 @@ def test_brute_force_is_right() -> None:
 
 
 def test_random_cases(engine: str) -> None:
-    covered = compare(150, {"native": 1, "python": 2}[engine], through_a_context)
-    assert covered["several images"] > 20
-    assert covered["clusters"] > 10
+    covered = compare(100, {"native": 1, "python": 2}[engine], through_a_context)
+    assert covered["several images"] > 10
+    assert covered["clusters"] > 5
     assert covered["skipped"] < 5
 
 
 def test_random_cases_without_a_context() -> None:
-    assert compare(150, 3, through_evaluate)["several images"] > 20
+    assert compare(100, 3, through_evaluate)["several images"] > 10
 
 
 def test_living_context(engine: str) -> None:

@@ -103,6 +103,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=arguments.rate, betas=(0.9, 0.99), foreach=True)
         self.epoch, self.batch, self.step, self.seconds = 0, 0, 0, 0.0
         self.done_before = 0.0
+        self.stretch = 1
         self.offsets = labels.offsets()
         out.mkdir(parents=True, exist_ok=True)
         if (out / "last.pt").exists():
@@ -112,6 +113,7 @@ class Trainer:
             self.model.load_state_dict(state["average"])
             self.average.load_state_dict(state["average"])
             self.offsets = state["offsets"]
+            self.stretch = 1 + self.copy_curve(arguments.start.parent / "curve.jsonl")
         labels.subtract(self.offsets)
         if validation is not None:
             validation.subtract(self.offsets)
@@ -129,6 +131,14 @@ class Trainer:
             sum(p.numel() for p in self.model.parameters()),
         )
 
+    def copy_curve(self, path: Path) -> int:
+        """Begin the learning curve with that of the run before; the number of its last stretch."""
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [{"stretch": 1, **row} for row in rows]
+        if self.rank == 0:
+            (self.out / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return max((row["stretch"] for row in rows), default=1)
+
     def load(self) -> None:
         """Resume from `last.pt`."""
         state = torch.load(self.out / "last.pt", map_location=self.arguments.device, weights_only=True)
@@ -143,6 +153,7 @@ class Trainer:
         )
         self.offsets = state["offsets"]
         self.done_before = state.get("done", 0.0)
+        self.stretch = state.get("stretch", 1)
 
     def save(self, name: str = "last.pt") -> None:
         """Write a checkpoint; a killed run leaves the one before."""
@@ -157,6 +168,7 @@ class Trainer:
             "seconds": self.seconds,
             "offsets": self.offsets,
             "done": self.done,
+            "stretch": self.stretch,
         }
         torch.save(state, self.out / "part.pt")
         (self.out / "part.pt").replace(self.out / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def analyse_run(
     *,
     twin: str | Path | None = None,
     frames: int = 500,
-    energy_frames: int = 100,
+    energy_frames: int = 50,
     platform: str | None = None,
     properties: Mapping[str, str] | None = None,
     seconds: float = 3.0,
@@ -313,11 +313,11 @@ class _Analysis:
         columns: dict[str, Any] = {"time_ps": read.frames.time.astype(np.float64)}
         rows: list[dict[str, Any]] = []
         for place, (inside, outside) in enumerate(geometry.bonds):
-            name = f"{label[inside]}--{label[outside]}"
+            name = _bond_name(label, (inside, outside))
             columns[f"{name}_nm"] = geometry.lengths[:, place]
             rows.append({"kind": "bond", "name": name, "unit": "nm", "column": f"{name}_nm"})
         for place, atoms in enumerate(geometry.angles):
-            name = "-".join(label[atom] for atom in atoms)
+            name = _bond_name(label, atoms)
             columns[f"{name}_rad"] = geometry.values[:, place]
             rows.append({"kind": "angle", "name": name, "unit": "rad", "column": f"{name}_rad"})
         for row in rows:
@@ -437,6 +437,14 @@ class _Analysis:
             "free_energy": result.free_energy,
             "free_energy_error": result.free_energy_error,
         }
+
+
+def _bond_name(labels: Sequence[str], atoms: Sequence[int]) -> str:
+    """Name bonded atoms: ``CB–CA (PHE6)`` within a residue, with all residues where there are several."""
+    residues, names = zip(*(labels[atom].rsplit("-", 1) for atom in atoms), strict=True)
+    if len(set(residues)) == 1:
+        return f"{'–'.join(names)} ({residues[0]})"
+    return "–".join(labels[atom] for atom in atoms)
 
 
 def _fields(item: Any) -> dict[str, Any]:

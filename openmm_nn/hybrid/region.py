@@ -230,6 +230,8 @@ def select_atoms(topology: app.Topology, region: object) -> tuple[int, ...]:
 
     Examples
     --------
+    >>> from openmm import app
+    >>> from openmm_nn.hybrid.region import select_atoms
     >>> topology = app.Topology()
     >>> residue = topology.addResidue("LIG", topology.addChain())
     >>> atoms = [topology.addAtom(name, app.element.carbon, residue) for name in ("C1", "C2", "C3")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def make_report(
     analyse: bool | None = None,
     platform: str | None = None,
     properties: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a page about a run: warnings first, then what ran, what it looks like, and every figure explained.
 
@@ -45,6 +46,8 @@ def make_report(
         was written.
     platform, properties
         For the analysis, see there.
+    progress
+        Called with the name of each part of the analysis, and with ``page``, before it is made.
 
     Returns
     -------
@@ -70,7 +73,9 @@ def make_report(
     jinja2, script = _jinja2(), _plotly()
     run = RunDirectory(directory)
     if analyse or (analyse is None and _outdated(run)):
-        analyse_run(directory, platform=platform, properties=properties)
+        analyse_run(directory, platform=platform, properties=properties, progress=progress)
+    if progress is not None:
+        progress("page")
     analysis = run.json("analysis.json") or {}
     scene = make_scene(run)
     sections = [part for part in make_sections(run, analysis) if scene is not None or not part.viewer]

@@ -113,8 +113,8 @@ def with_error(value: float, error: float, digits: int = 2) -> str:
     Examples
     --------
     >>> from openmm_nn.report.figure import with_error
-    >>> with_error(1026.37, 305.2), with_error(-39.59, 5.78), with_error(0.012345, 0.00067), with_error(2.0, 0.0)
-    ('1030 ± 310', '−39.6 ± 5.8', '0.01234 ± 0.00067', '2 ± 0')
+    >>> with_error(1026.37, 305.2), with_error(-39.59, 5.78), with_error(0.012346, 0.00067), with_error(2.0, 0.0)
+    ('1030 ± 310', '−39.6 ± 5.8', '0.01235 ± 0.00067', '2 ± 0')
     """
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{value:.4g} ± {error:.2g}".replace("-", "−")

@@ -61,7 +61,8 @@ def collect_notices(run: RunDirectory, analysis: dict[str, Any]) -> list[Notice]
 
 def _status(run: RunDirectory) -> list[Notice]:
     if run.status == "stopped":
-        return [Notice("bad", "The run was stopped", str(run.record.get("reason") or "No reason was recorded."))]
+        reason = str(run.record.get("reason") or "No reason was recorded.")
+        return [Notice("bad", "The run was stopped", reason[:1].upper() + reason[1:])]
     if run.status != "finished":
         rows = production(timeline(run)[0])
         done = f"{rows['t'].max():.4g} ps were logged so far. " if len(rows.get("t", ())) else ""

@@ -102,6 +102,7 @@ class Dynamics:
         self.runfile, self.place, self.topology, self.system, self.context = runfile, place, topology, system, context
         self.measure = Measure(system, region if 0 < len(region) < system.getNumParticles() else ())
         self.committee = find_committee(system)
+        self._check_committee()
         self.intervals = Intervals.of(runfile, self.committee is not None)
         self.watch = Watch(make_guards(runfile, topology, region, self.measure))
         self._progress = progress
@@ -111,6 +112,19 @@ class Dynamics:
         self._elapsed = 0.0
         self._clock = (time.perf_counter(), 0)
         self._spread: Spread | None = None
+
+    def _check_committee(self) -> None:
+        """Refuse to leave out in silence what was asked for."""
+        if self.committee is not None or not (
+            self.runfile.given("uncertainty") or self.runfile.guard("uncertainty").limits
+        ):
+            return
+        key = "uncertainty" if self.runfile.given("uncertainty") else "guards"
+        raise self.runfile.error(
+            key, got="a committee whose deviation cannot be read: its force is not the native one",
+            allowed="the native extension, and one committee in the System",
+            remedy="`openmm-nn build` makes the extension; or remove what asks for the deviation",
+        )  # fmt: skip
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -352,10 +366,10 @@ class Dynamics:
         if event is None:
             return
         self._events.write(event)
-        logger.warning("%s", event.message)
-        self._tell(Progress(event.stage, event.step, note=event.message))
+        logger.info("%s", event.message)
         if event.action == "stop":
             self._stop(event, sample.positions)
+        self._tell(Progress(event.stage, event.step, note=event.message))
 
     def _failed(self, stage: str, step: int, error: openmm.OpenMMException) -> NoReturn:
         """OpenMM or the engine gave up in the middle of a step."""
@@ -378,7 +392,6 @@ class Dynamics:
             "potential that knows this chemistry helps.",
         )  # fmt: skip
         self._events.write(event)
-        self._tell(Progress(stage, step, note=event.message))
         self._stop(event, positions)
 
     def _moved(self, positions: np.ndarray) -> list[int]:

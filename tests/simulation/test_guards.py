@@ -12,7 +12,7 @@ from faulty import WATERS, write_model, write_run
 from openmm import app, unit
 
 import openmm_nn
-from openmm_nn.errors import EvaluationError, ParameterError
+from openmm_nn.errors import EvaluationError, ParameterError, RunError
 from openmm_nn.simulation import (
     BondGuard,
     EnergyJumpGuard,
@@ -312,3 +312,17 @@ def test_a_reporter_that_measures_the_committee(tmp_path: pathlib.Path) -> None:
     simulation.reporters.append(GuardReporter(2, [UncertaintyGuard(max_force=20.0)]))
     with pytest.raises(EvaluationError, match="sigma_F of atom"):
         simulation.step(4000)
+
+
+def test_a_preflight_that_fails_stops_the_run(tmp_path: pathlib.Path) -> None:
+    """A potential whose forces are no gradients: the run does not begin, and can be begun in spite of it."""
+    file = write_run(tmp_path, "heat", "{temperature: {action: off}}", length="5 fs", more="preflight: true\n")
+    with pytest.raises(RunError, match=r"preflight: got checks that failed: .*`preflight: false`"):
+        run(file, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "preflight.json").read_text())
+    assert any(check["verdict"] == "fail" for check in report["checks"])
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["status"] == "stopped"
+    copy = tmp_path / "out" / "run.yaml"
+    copy.write_text(copy.read_text().replace("preflight: true", "preflight: false"))
+    assert continue_run(tmp_path / "out").status == "finished"

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+from typing import Any
 
 import numpy as np
 import openmm
@@ -12,6 +13,7 @@ from run_support import PEPTIDE
 
 from openmm_nn.errors import RunFileError
 from openmm_nn.simulation import RunFile, prepare
+from openmm_nn.simulation.script import as_python
 from platforms import REFERENCE, energy_of
 
 TOOLS = pathlib.Path(openmm.__file__).parent.parent / "openmmtools" / "data"
@@ -111,7 +113,15 @@ END
 
 
 def make(folder: pathlib.Path, text: str) -> tuple[openmm.System, np.ndarray]:
-    prepared = prepare(RunFile.parse(text + END, name="run.yaml", folder=folder))
+    runfile = RunFile.parse(text + END, name="run.yaml", folder=folder)
+    prepared = prepare(runfile)
+    # The script that --as-script prints makes the same System, to the last byte.
+    script = as_python(runfile)
+    names: dict[str, Any] = {}
+    compile(script, "script", "exec")
+    exec(script[: script.index("integrator = ")].replace("OUTPUT.mkdir(", "dict("), names)
+    written = [openmm.XmlSerializer.serialize(system) for system in (prepared.system, names["system"])]
+    assert written[0] == written[1]
     return prepared.system, np.array(prepared.positions.value_in_unit(unit.nanometer))
 
 

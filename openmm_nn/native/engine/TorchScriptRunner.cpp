@@ -1,4 +1,5 @@
 #include "TorchScriptRunner.h"
+#include "ScriptCheck.h"
 #include "TorchTensors.h"
 #include "openmm/OpenMMException.h"
 #include <torch/csrc/autograd/autograd.h>
@@ -57,6 +58,7 @@ static bool stopsGradients(const torch::jit::Module& module) {
 TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
         const map<string, string>& properties, bool platformDouble) :
         signature(signature), options(signature, properties, platformDouble), tensors(signature, options) {
+    checkScript(model);
     try {
         std::istringstream stream(model);
         module = torch::jit::load(stream, options.device);

@@ -125,7 +125,7 @@
       const inside = i < mass && j < mass;
       if (!inside && !around && !(i < mass || j < mass)) continue;
       items.push({ z: (core[i].z + core[j].z) / 2 - 4, kind: "stick", a: core[i], b: core[j], ca: atomColor(i), cb: atomColor(j),
-        w: inside ? 15 : 8, fade: inside ? 1 : 0.75 });
+        w: inside ? 15 : 8, fade: inside ? 1 : 0.55 });
     }
     scene.links.forEach(([q], index) => {
       const cap = project(now.c, index, view);
