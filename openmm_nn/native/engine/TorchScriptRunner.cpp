@@ -59,7 +59,7 @@ static string describe(const torch::Tensor& tensor) {
 
 static string firstLines(const c10::Error& e) {
     // What a model's own code raised comes with a long C++ backtrace; the reason is before that.
-    return e.what_without_backtrace();
+    return printable(e.what_without_backtrace());
 }
 
 /** Convert the numbers of a module to a dtype.  Module::to() would convert its integers and truth values as well. */
@@ -126,6 +126,9 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+firstLines(e));
+    }
+    catch (const std::exception& e) {
+        throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+printable(e.what()));
     }
     size_t expected = signature.inputs.size();
     size_t found = module.get_method("forward").function().getSchema().arguments().size()-1;
