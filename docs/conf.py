@@ -45,6 +45,8 @@ doctest_global_cleanup = "_leave()"
 # Examples of docstrings are run by tests/docs/test_docstrings.py, those of rooms without a page too.
 doctest_test_doctest_blocks = ""
 
+smartquotes = False
+maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = f"openmm_nn {release}"
 html_math_renderer = "mathml"

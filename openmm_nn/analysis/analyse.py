@@ -228,6 +228,10 @@ class _Analysis:
             raise _Missing("the trajectory holds some of the atoms only, and the energy needs all of them")
         return read
 
+    def _need_potential(self) -> None:
+        if self.run.record.get("particles") and not self.run.record.get("card"):
+            raise _Missing("the run is classical: it has no potential")
+
     def _system(self) -> openmm.System:
         system = self.run.system()
         if system is None:
@@ -345,6 +349,7 @@ class _Analysis:
         return found
 
     def uncertainty(self) -> dict[str, Any]:
+        self._need_potential()
         if int((self.run.record.get("card") or {}).get("committee_size") or 1) < 2:
             raise _Missing("the potential is no committee, so it does not say how sure it is")
         read = self._need_frames(few=True, all_atoms=True)
@@ -389,6 +394,7 @@ class _Analysis:
         return prepared.hybrid
 
     def performance(self, seconds: float) -> dict[str, Any]:
+        self._need_potential()
         read = self._need_frames(few=True, all_atoms=True)
         cost = compute_step_cost(
             read.frames[-1], self._system(), platform=self.platform, properties=self.properties, seconds=seconds

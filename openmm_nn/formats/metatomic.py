@@ -11,7 +11,6 @@ Bigi et al., J. Chem. Phys. 164, 064113 (2026), doi:10.1063/5.0304911 (metatenso
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from ..card import ModelCard
 from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
+from .compose import is_installed
 from .files import inspect_file
 
 __all__ = ["FORMAT", "Metatomic"]
@@ -45,7 +45,7 @@ class Metatomic:
 
     def missing(self) -> str:
         """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if importlib.util.find_spec("metatomic") is None:
+        if not is_installed("metatomic"):
             return f"metatomic-torch is not installed; install it with: {_INSTALL}"
         return ""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import pickle
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from ..card import ModelCard
 from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
+from .compose import is_installed
 from .files import ForeignFile, inspect_file, require_trust
 
 __all__ = ["FORMAT", "TorchMDNet"]
@@ -53,7 +53,7 @@ class TorchMDNet:
 
     def missing(self) -> str:
         """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if importlib.util.find_spec("torchmdnet") is None:
+        if not is_installed("torchmdnet"):
             return f"torchmd-net is not installed; install it with: {_INSTALL}"
         return ""
 

@@ -67,7 +67,7 @@ def make_report(
     >>> from openmm_nn.report import make_report
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = pathlib.Path(folder, "record.json").write_text('{"status": "stopped", "reason": "a bond broke"}')
-    ...     "a bond broke" in make_report(folder).read_text()
+    ...     "A bond broke" in make_report(folder).read_text()
     True
     """
     jinja2, script = _jinja2(), _plotly()

@@ -146,7 +146,8 @@ def _water(run: RunDirectory, part: dict[str, Any]) -> list[Figure]:
                 "shapes": [level]},
                "Radial distribution of water oxygens around the region's heavy atoms. The force field decides how "
                "water and region attract each other; a first shoulder near 0.28 nm is hydrogen-bonded water.",
-               "water nearer than 0.24 nm, or no shell at all where polar atoms face the water.")
+               "water nearer than 0.24 nm, no shell at all where polar atoms face the water, or a level other than 1 "
+               "far away, which says that water does not fill the box evenly.")
     ]  # fmt: skip
 
 

@@ -204,7 +204,7 @@ class Dynamics:
             started = time.perf_counter()
             before = self._evaluate("minimise", 0)
             self._lines().minimised(0, before.potential, 0.0)
-            reporter = _Iterations(self._progress, iterations)
+            reporter = _Iterations(self._progress)
             tolerance = self.runfile.quantity("minimise", "tolerance") or _TOLERANCE
             try:
                 openmm.LocalEnergyMinimizer.minimize(self.context, tolerance, iterations, reporter)
@@ -461,19 +461,17 @@ def write_evidence(folder: Path, topology: app.Topology, positions: np.ndarray, 
 
 
 class _Iterations(openmm.MinimizationReporter):  # type: ignore[misc]
-    """Counts the iterations of a minimisation."""
+    """Counts the iterations of a minimisation; with constraints there are more than were asked for."""
 
-    def __init__(self, progress: ProgressCallback | None, most: int) -> None:
+    def __init__(self, progress: ProgressCallback | None) -> None:
         super().__init__()
         self.count = 0
-        self._progress, self._most = progress, most
+        self._progress = progress
 
     def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
         self.count += 1
         if self._progress is not None:
-            self._progress(
-                Progress("minimise", min(self.count, self._most), self._most, potential=args["system energy"])
-            )
+            self._progress(Progress("minimise", self.count, potential=args["system energy"]))
         return False
 
 

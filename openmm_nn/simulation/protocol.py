@@ -21,7 +21,7 @@ from .dynamics import Dynamics, Stopped
 from .examine import examine
 from .preparation import choose_platform, make_integrator, prepare
 from .progress import Progress, ProgressCallback
-from .record import make_record, now
+from .record import check_unchanged, make_record, now
 from .runfile import RunFile
 
 __all__ = ["RunResult", "continue_run", "run"]
@@ -149,6 +149,7 @@ def continue_run(
                 place.clear()
                 return _start(chosen, place, progress)
             point, where = found
+            check_unchanged(chosen, record)
             place.update_record(status="running", reason=None)
             parts = _rebuild(chosen, place, record)
             dynamics = _dynamics(chosen, place, *parts, progress)

@@ -17,7 +17,7 @@ from ..hybrid import HybridSystem
 from .preparation import Prepared, integrator_name
 from .runfile import RunFile
 
-__all__ = ["make_record", "now", "versions"]
+__all__ = ["check_unchanged", "make_record", "now", "versions"]
 
 _PACKAGES = ("openmm", "torch", "numpy", "mdtraj")
 
@@ -36,6 +36,53 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "unknown"
     return found
+
+
+# What makes the System and its dynamics; a run that has begun cannot have others.
+_FIXED: tuple[tuple[str, ...], ...] = (
+    ("structure",),
+    ("forcefield",),
+    ("potential",),
+    ("region",),
+    ("uncertainty", "bias"),
+    ("reporters", "atoms"),
+    *(
+        ("dynamics", key)
+        for key in ("ensemble", "integrator", "temperature", "friction", "timestep", "pressure", "barostat_every")
+    ),
+)
+
+
+def _fixed(runfile: RunFile) -> dict[str, str]:
+    """Return a hash of every part that cannot change."""
+    values = {".".join(path): json.dumps(runfile.document.get(*path), sort_keys=True) for path in _FIXED}
+    return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in values.items()}
+
+
+def check_unchanged(runfile: RunFile, record: dict[str, Any]) -> None:
+    """Refuse to go on with a run file that would make another System.
+
+    Parameters
+    ----------
+    runfile
+        As it is in the run directory now.
+    record
+        Of the run.
+
+    Raises
+    ------
+    RunFileError
+        If a part was changed that has no effect any more, or that would not fit what was run.
+    """
+    before = record.get("fixed", {})
+    for path in _FIXED:
+        key = ".".join(path)
+        if key in before and _fixed(runfile)[key] != before[key]:
+            raise runfile.error(
+                *path, got="something else than when the run began",
+                allowed="changes of guards, of intervals, of the platform and of the length of the production",
+                remedy="restore it, or begin a new run in another directory",
+            )  # fmt: skip
 
 
 def make_record(
@@ -70,6 +117,7 @@ def make_record(
         "model_sha256": None if potential is None else potential.sha256,
         "potential": runfile.get("potential", "name") if potential is not None else None,
         "folder": str(runfile.folder.resolve()),
+        "fixed": _fixed(runfile),
         "run_file_sha256": hashlib.sha256(runfile.text.encode()).hexdigest(),
         "started": now(),
         "command": " ".join(sys.argv),

@@ -122,6 +122,10 @@ def test_a_twin(finished: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
     assert weights.sum() == pytest.approx(1.0, abs=1e-4)
     assert 1.0 <= analysis["reweighting"]["effective_size"] <= len(weights)
     assert "performance" not in analysis
+    reasons = {row["what"]: row["why"] for row in analyse_run(twin, frames=10, energy_frames=4)["not_computed"]}
+    classical = "the run is classical: it has no potential"
+    assert (reasons["uncertainty"], reasons["performance"]) == (classical, classical)
+    assert reasons["interaction"] == "the run has no region"
 
 
 def test_a_trajectory_that_was_cut_off(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -187,12 +187,14 @@ def main() -> int:
         write_page(json.loads(RESULTS.read_text()))
         return 0
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found: dict[str, dict[str, object]] = {}
     wrong = []
     for name in arguments.only or FAMILIES:
         sys.stdout.write(f"{name}\n")
         sys.stdout.flush()
-        found[name] = run(name, FAMILIES[name], arguments.folder.resolve() / name)
+        result = run(name, FAMILIES[name], arguments.folder.resolve() / name)
+        # Read again: another of these may have written its own meanwhile.
+        found = {**(json.loads(RESULTS.read_text()) if RESULTS.exists() else {}), name: result}
         found = {key: found[key] for key in FAMILIES if key in found}
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
         sys.stdout.write(f"  {found[name]['result']} {found[name].get('tests', found[name].get('reason', ''))}\n")

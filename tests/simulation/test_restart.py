@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file, waters_file
 
-from openmm_nn.errors import RunError
+from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.native.build import source_hash
 from openmm_nn.simulation import continue_run, run
 from openmm_nn.simulation import directory as directory_module
@@ -154,6 +154,26 @@ def test_another_platform(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> Non
     assert any("another platform" in warning for warning in result.warnings)
     ours, theirs = (mdtraj.load(path / "trajectory.xtc", top=path / "topology.pdb") for path in (out, unbroken))
     np.testing.assert_allclose(ours.xyz, theirs.xyz, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "old, new, key",
+    [
+        ("temperature: 300 K", "temperature: 310 K", "dynamics.temperature"),
+        ("potential: {", "potential: {precision: double, ", "potential"),
+        ("flag_force: 50 kJ/mol/nm", "flag_force: 50 kJ/mol/nm, bias: {height: 1 eV, width: 1 eV}", "uncertainty.bias"),
+    ],
+)
+def test_what_cannot_be_changed_any_more(
+    unbroken: pathlib.Path, tmp_path: pathlib.Path, old: str, new: str, key: str
+) -> None:
+    """Changes that would have no effect, or would not fit, are not taken in silence."""
+    shutil.copytree(unbroken, tmp_path / "out")
+    file = tmp_path / "out" / "run.yaml"
+    assert file.read_text().count(old) == 1
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(RunFileError, match=rf"run\.yaml, line \d: {key}: got something else than when the run began"):
+        continue_run(tmp_path / "out")
 
 
 def test_two_processes_in_one_directory(tmp_path: pathlib.Path) -> None:

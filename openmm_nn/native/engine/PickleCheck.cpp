@@ -1,4 +1,5 @@
 #include "PickleCheck.h"
+#include "ScriptCheck.h"
 #include "openmm/OpenMMException.h"
 #include <algorithm>
 #include <cstdint>
@@ -38,7 +39,7 @@ public:
     void read();
 private:
     [[noreturn]] void refuse(const string& what) const {
-        throw OpenMMException("NeuralForce: the model's record "+record+" has "+what+" at byte "+to_string(position)+
+        throw OpenMMException("NeuralForce: the model's record "+printable(record)+" has "+printable(what)+" at byte "+to_string(position)+
                 ", which torch.jit.save() does not write. Do not use this file; get it again, or export the model again");
     }
     string take(size_t count) {

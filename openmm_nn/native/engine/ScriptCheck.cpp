@@ -17,8 +17,16 @@ using std::vector;
 static const size_t maxRecords = 20000, maxRecord = size_t(1) << 28, maxRatio = 200, maxLine = size_t(1) << 20;
 static const int maxNesting = 200, maxIndent = 400, maxUnary = 64, maxChain = 3000;
 
+string OpenMMNN::printable(const string& text) {
+    string result = text;
+    for (char& c : result)
+        if ((c < 32 && c != '\n') || c == 127)
+            c = '?';
+    return result;
+}
+
 [[noreturn]] static void refuse(const string& what) {
-    throw OpenMMException("NeuralForce: the model has "+what+", which torch.jit.save() does not write or a potential does not need. "
+    throw OpenMMException("NeuralForce: the model has "+printable(what)+", which torch.jit.save() does not write or a potential does not need. "
             "Do not use this file; get it again from whoever made it, or export the model again");
 }
 
@@ -126,6 +134,6 @@ void OpenMMNN::checkScript(const string& model) {
         }
     }
     catch (const c10::Error& e) {
-        throw OpenMMException(string("NeuralForce: the model could not be read: ")+e.what_without_backtrace());
+        throw OpenMMException("NeuralForce: the model could not be read: "+printable(e.what_without_backtrace()));
     }
 }

@@ -15,6 +15,9 @@ namespace OpenMMNN {
  */
 void checkScript(const std::string& model);
 
+/** A text with what is no plain letter replaced: names in a damaged file are bytes, which no Python exception can hold. */
+std::string printable(const std::string& text);
+
 } // namespace OpenMMNN
 
 #endif // OPENMM_NN_SCRIPTCHECK_H_

@@ -74,6 +74,9 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+TorchTensors::reason(e));
     }
+    catch (const std::exception& e) {
+        throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+printable(e.what()));
+    }
     size_t expected = signature.inputs.size();
     size_t found = module.get_method("forward").function().getSchema().arguments().size()-1;
     if (found < expected)

@@ -1,4 +1,5 @@
 #include "TorchTensors.h"
+#include "ScriptCheck.h"
 #include "openmm/OpenMMException.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
@@ -58,7 +59,7 @@ static string describe(const at::Tensor& tensor) {
 
 string TorchTensors::reason(const c10::Error& error) {
     // What a model's own code raised comes with a long C++ backtrace; the reason is before that.
-    return error.what_without_backtrace();
+    return printable(error.what_without_backtrace());
 }
 
 at::Tensor TorchTensors::array(const double* data, at::IntArrayRef shape) const {
