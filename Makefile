@@ -12,11 +12,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install native demo test lint soak bench dist clean distclean
+.PHONY: help install native demo test test-formats lint docs soak bench dist clean distclean
 
 help:
 	@echo "make demo       run the two examples: a neural force in a System, and a hybrid peptide in water"
-	@echo "make test       ruff, mypy and the tests"
+	@echo "make test       ruff, mypy, the documentation and the tests"
+	@echo "make docs       docs/_build/html: built with warnings as errors, their examples run"
+	@echo "make test-formats  the families of models, each with its library in an environment of its own"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make soak       the long tests"
 	@echo "make bench      time of a step, against peers that are installed"
@@ -47,8 +49,17 @@ lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-test: native lint
+# The second builder uses what the first one has read.
+docs: native
+	$(RUN) -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	$(RUN) -m sphinx -q -W --keep-going -b doctest -d docs/_build/doctrees docs docs/_build/doctest
+
+test: native lint docs
 	$(RUN) -m pytest --durations=15
+
+# Every family of models in an environment of its own, since their libraries conflict; results are kept as JSON.
+test-formats: native
+	$(RUN) tests/formats/environments.py
 
 soak: native
 	$(RUN) -m pytest -m soak --durations=15
@@ -62,7 +73,7 @@ dist: $(STAMP)
 	$(RUN) -c "import setuptools.build_meta as backend; backend.build_sdist('dist')"
 
 clean:
-	rm -rf build dist openmm_nn/native/build openmm_nn/native/.build-* *.egg-info
+	rm -rf build dist docs/_build docs/_generated openmm_nn/native/build openmm_nn/native/.build-* *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find openmm_nn tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

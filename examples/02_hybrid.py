@@ -1,11 +1,12 @@
-"""A hybrid simulation: alanine dipeptide by ANI-2x in Amber's water, from a PDB file to pictures.
+"""A hybrid simulation: alanine dipeptide by a neural potential in Amber's water, from a PDB file to pictures.
 
 MDTraj's selection language says which atoms the potential describes. The rest, and the coupling between the two, is
 Amber14 with TIP3P. The System is minimised and run at constant volume and temperature; then MDTraj reads what came out.
 
-    python examples/02_hybrid.py [--potential ani2x/0] [--picoseconds 2] [--platform CPU]
+    python examples/02_hybrid.py [--potential openmm-nn/hcno-1] [--picoseconds 2] [--platform CPU]
 
-ANI-2x comes from torchani (pip install 'openmm-nn[torchani]'), which gets the weights itself.
+The potential is the one that comes with the package; it needs no download. With --potential ani2x/0 it is ANI-2x, from
+torchani (pip install 'openmm-nn[torchani]'), which gets the weights itself.
 """
 
 import argparse
@@ -124,7 +125,7 @@ def plot(energies: dict[str, np.ndarray], shape: dict[str, np.ndarray]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--potential", default="ani2x/0", help="a name or a file (default: %(default)s)")
+    parser.add_argument("--potential", default="openmm-nn/hcno-1", help="a name or a file (default: %(default)s)")
     parser.add_argument("--picoseconds", type=float, default=2.0, help="length of the run (default: %(default)s)")
     parser.add_argument("--platform", default="CPU", help="OpenMM platform (default: %(default)s)")
     arguments = parser.parse_args()

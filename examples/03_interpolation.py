@@ -2,10 +2,10 @@
 
 `create_hybrid_system(interpolate=True)` gives one System whose parameter `lambda_interpolate` leads from the classical
 energy (0) to the hybrid one (1). It is sampled at a few values, in water and in vacuum, and MBAR (pymbar) gives the
-free energy of switching the peptide from Amber to ANI-2x in each. Their difference corrects the solvation free energy
-of the force field. The energy is linear in lambda, so its exact derivative is all that MBAR needs.
+free energy of switching the peptide from Amber to the potential in each. Their difference corrects the solvation free
+energy of the force field. The energy is linear in lambda, so its exact derivative is all that MBAR needs.
 
-    python examples/03_interpolation.py [--potential ani2x/0] [--picoseconds 2] [--windows 5]
+    python examples/03_interpolation.py [--potential openmm-nn/hcno-1] [--picoseconds 2] [--windows 5]
 
 The default length shows how it is done; a result to publish takes nanoseconds.
 """
@@ -113,7 +113,7 @@ def plot(lambdas: np.ndarray, legs: dict[str, tuple[np.ndarray, np.ndarray]], re
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--potential", default="ani2x/0", help="a name or a file (default: %(default)s)")
+    parser.add_argument("--potential", default="openmm-nn/hcno-1", help="a name or a file (default: %(default)s)")
     parser.add_argument("--picoseconds", type=float, default=2.0, help="length of a window (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=5, help="number of values of lambda (default: %(default)s)")
     parser.add_argument("--platform", default="CPU", help="OpenMM platform (default: %(default)s)")

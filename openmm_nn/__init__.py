@@ -55,7 +55,18 @@ _MODULES = {
     "load_potential": "loading",
     "trust_hash": "loading",
 }
-_SUBMODULES = ("card", "errors", "hybrid", "native", "preflight", "testing", "units")
+_SUBMODULES = (
+    "analysis",
+    "card",
+    "errors",
+    "hybrid",
+    "native",
+    "preflight",
+    "report",
+    "simulation",
+    "testing",
+    "units",
+)
 
 # Reading a System from XML needs the extension's proxies, which importing it registers. It does not load torch.
 native.available()

@@ -35,8 +35,14 @@ PERIODIC = ("never", "optional", "always")
 FRAMES = ("invariant", "absolute")
 
 
+_LARGEST_TEXT = 1 << 20
+_MOST_MEMBERS = 10_000
+_MOST_NAMES = 10_000
+
+
 def _fail(argument: str, got: object, allowed: str, remedy: str) -> NoReturn:
-    raise CardError(message(f"ModelCard.{argument}", repr(got), allowed, remedy))
+    said = repr(got)
+    raise CardError(message(f"ModelCard.{argument}", said if len(said) <= 300 else said[:300] + "...", allowed, remedy))
 
 
 def _choices(values: Sequence[str] | Mapping[str, float]) -> str:
@@ -149,6 +155,8 @@ class ModelCard:
         if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
             _fail(name, value, "a sequence of names", "write it as a tuple of str, such as ('positions',)")
         names = tuple(value)
+        if len(names) > _MOST_NAMES:
+            _fail(name, f"{len(names)} names", f"at most {_MOST_NAMES}", "leave out what does not belong there")
         if len(set(names)) != len(names):
             _fail(name, names, "every name once", "remove the repeated names")
         return names
@@ -158,7 +166,7 @@ class ModelCard:
         if not isinstance(value, Mapping):
             _fail(name, value, "a mapping of names to numbers", "write it as a dict, such as {'k': 1.0}")
         for key, number in value.items():
-            good = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+            good = isinstance(number, int | float) and not isinstance(number, bool) and _is_finite(number)
             if not isinstance(key, str) or not good:
                 _fail(name, dict(value), "names with finite numbers", f"correct the entry {key!r}")
         return _FrozenDict({key: float(number) for key, number in value.items()})
@@ -179,15 +187,15 @@ class ModelCard:
                 _fail(name, getattr(self, name), _choices(choices), "choose one of these")
         cutoff: Any = self.cutoff
         if cutoff is not None:
-            if isinstance(cutoff, bool) or not isinstance(cutoff, int | float) or not 0 < cutoff < math.inf:
+            if isinstance(cutoff, bool) or not isinstance(cutoff, int | float) or not _is_finite(cutoff) or cutoff <= 0:
                 _fail("cutoff", cutoff, "a positive length in length_unit, or None", "correct it")
             self._set("cutoff", float(cutoff))
         if self.long_range is not None and not isinstance(self.long_range, bool):
             _fail("long_range", self.long_range, "True, False, or None if unknown", "choose one of these")
         for name in ("committee_size", "card_version"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                _fail(name, value, "an integer, 1 or more", "correct it")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_MEMBERS:
+                _fail(name, value, f"an integer, 1 to {_MOST_MEMBERS}", "correct it")
         if self.card_version > CARD_VERSION:
             _fail("card_version", self.card_version, f"1 to {CARD_VERSION}", "update openmm_nn to read this card")
 
@@ -379,9 +387,14 @@ class ModelCard:
         >>> ModelCard.from_json(card.to_json()) == card
         True
         """
+        given: Any = text
+        if isinstance(given, str | bytes) and len(given) > _LARGEST_TEXT:
+            raise CardError(
+                message("card", f"text of {len(text)} characters", f"at most {_LARGEST_TEXT}", "export the model again")
+            )
         try:
-            values = json.loads(text)
-        except (ValueError, TypeError) as error:
+            values = json.loads(text, object_pairs_hook=_without_repeats)
+        except (ValueError, TypeError, RecursionError) as error:
             raise CardError(
                 message("card", f"text that is no JSON ({error})", "a JSON object", "export the model again")
             ) from error
@@ -403,6 +416,22 @@ class ModelCard:
             if isinstance(values[name], list):
                 values[name] = tuple(values[name])
         return cls(**values)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        # An integer that no double can hold.
+        return False
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object, and refuse one that says the same thing twice: readers differ in which they take."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a field is there twice")
+    return values
 
 
 class _FrozenDict(dict[str, float]):

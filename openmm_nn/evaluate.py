@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["EngineResult", "Evaluator", "LocalLink", "element_symbol", "energy_offset", "potential_parameters"]
 
 
+# In cutoffs. vesin's cells overflow some way beyond, which ends the process.
+_LARGEST_EXTENT = 1.0e4
+
+
 class LocalLink(NamedTuple):
     """A link atom, by indices into the positions that an Evaluator is given."""
 
@@ -348,6 +352,14 @@ class Evaluator:
 
     def _find_edges(self, positions: Array, cell: Array) -> tuple[NDArray[np.int64], Array]:
         """Return edge_index (2,E) and edge_shifts (E,3) in model units; both directions of every pair."""
+        reach = float(self.card.cutoff or 0.0)
+        extent = float(np.ptp(positions, axis=0).max()) if len(positions) else 0.0
+        if not self.periodic and extent > _LARGEST_EXTENT * reach:
+            raise EvaluationError(
+                message("positions", f"atoms {extent * self.card.length_factor:.4g} nm apart",
+                        f"at most {_LARGEST_EXTENT:g} times the cutoff: beyond, no neighbour list can be made",
+                        "look at the last good state: the simulation is unstable or the positions were wrong")
+            )  # fmt: skip
         if self._neighbours is None:
             from vesin import NeighborList
 

@@ -45,11 +45,12 @@ def export_potential(
     card
         Its card; ``created_with`` is filled in where it is empty.
     format
-        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: the same, once it is sure that openmm-torch's TorchForce
-        runs it unchanged. ``"aotinductor"``: not yet in this version.
+        ``"torchscript"``: a ``.pt`` file. ``"torchforce"``: one that openmm-torch's TorchForce runs, units and all else
+        folded in (see `Potential.to_torchforce`, which takes a subset too). ``"aotinductor"``: not yet in this version.
     example
         A value for every input of the card, by name. A module that cannot be scripted is traced with them, and so must
-        not branch on its inputs.
+        not branch on its inputs. For ``"torchforce"``: values of what TorchForce does not pass, such as the
+        ``atomic_numbers`` of all particles, and a ``box`` if it is to pass that.
     portable
         Whether the file must run on machines of another kind; TorchScript files always do.
 
@@ -85,11 +86,8 @@ def export_potential(
                     "use format='torchscript'")
         )  # fmt: skip
     if format == "torchforce" and not card.follows_torchforce:
-        raise UnsupportedError(
-            message("card", f"{card.name!r}, which TorchForce cannot run: {_difference(card)}",
-                    "positions in nm of all particles, the box if periodic, then parameters; energy in kJ/mol",
-                    "wrap the module in one that takes and returns these, with card=ModelCard.torchforce(...)")
-        )  # fmt: skip
+        module, card = _torchforce(module, card, example or {})
+        example = None
     created_with = card.created_with or _created_with()
     card = dataclasses.replace(card, format="torchscript", created_with=created_with)
     data = pack(_script(module, card, example), card)
@@ -103,18 +101,19 @@ def _created_with() -> str:
     return f"openmm_nn {__version__}, torch {torch.__version__}"
 
 
-def _difference(card: ModelCard) -> str:
-    """Name what of a card TorchForce does not know."""
-    plain = ModelCard.torchforce(parameters=card.parameters, periodic=card.periodic == "always")
-    names = ("inputs", "length_unit", "energy_unit", "energy_offset", "dtype", "elements", "periodic", "frame")
-    different = [
-        f"{name} is {getattr(card, name)!r}, not {getattr(plain, name)!r}"
-        for name in names
-        if getattr(card, name) != getattr(plain, name)
-    ]
-    if card.outputs[0] != "energy":
-        different.append(f"the first output is {card.outputs[0]!r}, not 'energy'")
-    return "; ".join(different)
+def _torchforce(module: Any, card: ModelCard, example: Mapping[str, Any]) -> tuple[Any, ModelCard]:
+    """Fold what TorchForce does not pass into the module."""
+    from .torchforce import compose_torchforce
+
+    scripted = _script(module, card, example if set(example) == set(card.inputs) else None)
+    return compose_torchforce(
+        scripted,
+        card,
+        atomic_numbers=example.get("atomic_numbers"),
+        periodic="box" in example if card.periodic == "optional" else None,
+        charge=int(example.get("charge", 0)),
+        multiplicity=int(example.get("multiplicity", 1)),
+    )
 
 
 def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | None) -> Any:

@@ -34,7 +34,7 @@ def load_potential(
     source
         A path; a name, see `available_potentials`; a ``torch.jit.ScriptModule``; a ``torch.nn.Module`` or another
         callable, an ASE calculator or an ``openmmml.MLPotential``, which run in this process only and are taken as they
-        are now; or a list of these, which becomes a committee of one potential with as many members.
+        are now; or a list of these or of potentials, which becomes a committee with as many members.
     card
         What a file without a card, a module or a callable needs; by default the contract of openmm-torch's TorchForce,
         ``ModelCard.torchforce()``.
@@ -71,7 +71,10 @@ def load_potential(
     if isinstance(source, str | os.PathLike):
         return _load_text(source, card, device, trust)
     if isinstance(source, list | tuple):
-        members = [load_potential(member, card=card, device=device, trust=trust) for member in source]
+        members = [
+            member if isinstance(member, Potential) else load_potential(member, card=card, device=device, trust=trust)
+            for member in source
+        ]
         return _load_object(*compose_committee(members), device)
     family = find_object_format(source)
     if family is not None:

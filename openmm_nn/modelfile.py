@@ -8,9 +8,11 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from .archive import open_archive
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
 from .errors import CardError, ModelError, UnsupportedError, message
 from .runner import read_script, write_script
+from .scriptcheck import CARD_LIMIT, add_manifest, check_script_archive, is_script_archive
 
 __all__ = ["check_callable", "check_script", "pack", "read_card", "required_arguments", "unpack"]
 
@@ -38,7 +40,7 @@ def pack(module: Any, card: ModelCard) -> bytes:
         If the card contradicts the module.
     """
     check_script(module, card)
-    return write_script(module, {CARD_FILE: card.to_json()})
+    return add_manifest(write_script(module, {CARD_FILE: card.to_json()}))
 
 
 def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
@@ -65,6 +67,9 @@ def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
     CardError
         If the card inside is wrong.
     """
+    if not is_script_archive(data):
+        _explain(data, name, ["it has no code"])
+    check_script_archive(data, name)
     files: dict[str, Any] = {CARD_FILE: ""}
     try:
         module = read_script(data, files)
@@ -75,6 +80,10 @@ def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
         return module, None
     try:
         return module, ModelCard.from_json(text.decode() if isinstance(text, bytes) else text)
+    except UnicodeDecodeError as error:
+        raise CardError(
+            message(f"card of {name}", "bytes that are no text", "a JSON object", "export the model again")
+        ) from error
     except CardError as error:
         raise CardError(f"{name}: {error}") from error
 
@@ -117,24 +126,36 @@ def unsupported_package(name: str) -> NoReturn:
     )  # fmt: skip
 
 
-def read_card(data: bytes) -> ModelCard | None:
+def read_card(data: bytes, name: str = "of the model") -> ModelCard | None:
     """Read the card of a file without loading torch.
 
     Parameters
     ----------
     data
         Content of a TorchScript file.
+    name
+        Its name, for messages.
 
     Returns
     -------
     ModelCard or None
         None if there is none.
+
+    Raises
+    ------
+    ModelError
+        If it is no archive, or one that breaks a rule.
+    CardError
+        If the card inside is wrong.
     """
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for entry in archive.namelist():
-            if entry.endswith(f"/extra/{CARD_FILE}"):
-                return ModelCard.from_json(archive.read(entry).decode())
-    return None
+    archive = open_archive(data, name)
+    record = f"extra/{CARD_FILE}"
+    if record not in archive.entries:
+        return None
+    try:
+        return ModelCard.from_json(archive.read(record, CARD_LIMIT).decode())
+    except UnicodeDecodeError as error:
+        raise CardError(message("card", "bytes that are no text", "a JSON object", "export the model again")) from error
 
 
 def required_arguments(module: Any) -> list[str]:

@@ -16,7 +16,7 @@ from .errors import ParameterError, ParticleError, message
 from .evaluate import Evaluator, potential_parameters
 from .force import Link, ModelSource, create_force
 from .geometry import as_box
-from .runner import ModuleRunner, read_script
+from .runner import ModuleRunner, read_script, write_script
 from .units import in_nanometers
 
 if TYPE_CHECKING:
@@ -290,6 +290,73 @@ class Potential:
             force_group=force_group,
             properties=properties,
         )
+
+    def to_torchforce(
+        self,
+        *,
+        topology: Topology | None = None,
+        atomic_numbers: Iterable[int] | None = None,
+        atoms: Iterable[int] | None = None,
+        periodic: bool | None = None,
+        charge: int = 0,
+        multiplicity: int = 1,
+    ) -> Potential:
+        """Make what openmm-torch's TorchForce runs: units, elements, subset and box folded into the module.
+
+        Write its `data` to a file, and give that to ``TorchForce``. The positions are taken as TorchForce passes them:
+        a region whose molecules lie on different images is not brought together, unless the potential is periodic.
+        Edges are searched for by trying all pairs.
+
+        Parameters
+        ----------
+        topology
+            Where elements come from.
+        atomic_numbers
+            (N,), of `atoms` in their order, in place of the topology's elements.
+        atoms
+            Indices of the region; None for all particles.
+        periodic
+            Whether TorchForce passes the box; by default as in `create_force`.
+        charge, multiplicity
+            Of the atoms.
+
+        Returns
+        -------
+        Potential
+            With the card ``ModelCard.torchforce(...)``.
+
+        Raises
+        ------
+        UnsupportedError
+            If the potential is not TorchScript.
+        ParticleError
+            If atoms or elements are wrong.
+        ParameterError
+            If an option has a value that is not allowed.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from openmm_nn import load_potential
+        >>> class Spring(torch.nn.Module):
+        ...     def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        ...         return (positions**2).sum()
+        >>> load_potential(torch.jit.script(Spring())).to_torchforce(atoms=[1]).card.name
+        'TorchForce'
+        """
+        from .torchforce import compose_torchforce
+
+        module, card = compose_torchforce(
+            self.module,
+            self._card,
+            topology=topology,
+            atomic_numbers=atomic_numbers,
+            atoms=atoms,
+            periodic=periodic,
+            charge=charge,
+            multiplicity=multiplicity,
+        )
+        return Potential(card, data=write_script(module), device=self._device)
 
     def source(self, parameters: Mapping[str, float] | None = None) -> ModelSource:
         """Return what a force is made from.

@@ -8,11 +8,12 @@ import warnings
 import numpy as np
 import openmm as mm
 import pytest
+import torch
 
 import oracle
 from openmm_nn import Potential, load_potential, units
 from platforms import REFERENCE, energy_of, forces_of
-from systems import bare_system, peptide_atoms, peptide_pdb
+from systems import bare_system, peptide_atoms, peptide_pdb, random_cluster
 
 torchani = pytest.importorskip("torchani", reason="the extra 'torchani' is not installed: pip install torchani")
 HARTREE = units.ENERGY_UNITS["hartree"]
@@ -191,6 +192,27 @@ def test_periodic(single: Potential, engine: str, peptide: tuple[np.ndarray, lis
             np.testing.assert_allclose(energy_of(context, {0}) / HARTREE, expected, rtol=0, atol=1e-6)
         cluster = single.evaluate(positions, numbers).energy / HARTREE
         assert (abs(cluster - expected) > 1e-4) == differs
+
+
+@pytest.mark.parametrize("numbers", [[16, 1, 1], [9, 17, 6, 1], [8, 1, 1, 16, 17, 9, 7, 6], [17, 17]])
+def test_what_other_elements_need_is_left_out(
+    committee: Potential, native: str, numbers: list[int], weights: pathlib.Path
+) -> None:
+    """Networks cut down to the elements at hand give what torchani's own give in float64."""
+    geometry = random_cluster(numbers, seed=3, closest=0.14)
+    system = bare_system(len(numbers))
+    force = committee.create_force(atomic_numbers=numbers, properties={"precision": "double"})
+    system.addForce(force)
+    context = REFERENCE.context(system, geometry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torchani.models.ANI2x(dtype=torch.float64)
+        species = torch.tensor([numbers])
+        positions = torch.tensor(geometry[None] * 10.0)
+        expected = model.energies_qbcs((species, positions), unbiased=True)
+    np.testing.assert_allclose(energy_of(context) / HARTREE, float(expected.energies), rtol=0, atol=1e-9)
+    spread = np.std(np.array(force.getMemberEnergies(context)) / HARTREE, ddof=1)
+    np.testing.assert_allclose(spread / np.sqrt(len(numbers)), float(expected.qbcs), rtol=1e-6)
 
 
 def test_element_outside(single: Potential) -> None:

@@ -13,7 +13,7 @@ import oracle
 from models import Harmonic, HarmonicParameter, HarmonicWithForces, ModelSet
 from models.generate import save, script
 from openmm_nn import ModelCard, available_potentials, export_potential, load_potential, trust_hash
-from openmm_nn.errors import CardError, ModelError, ParameterError, UnsupportedError
+from openmm_nn.errors import CardError, ModelError, ParameterError, ParticleError, UnsupportedError
 from systems import random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -89,7 +89,7 @@ def test_export_by_tracing(tmp_path: pathlib.Path) -> None:
 def test_export_formats(models: ModelSet, tmp_path: pathlib.Path) -> None:
     module = Harmonic()
     assert export_potential(module, tmp_path / "a.pt", ModelCard.torchforce(), format="torchforce").sha256
-    with pytest.raises(UnsupportedError, match=r"length_unit is 'angstrom'"):
+    with pytest.raises(ParticleError, match="atomic_numbers"):
         export_potential(
             models.pair_module("plain", unit="angstrom"),
             tmp_path / "b.pt",

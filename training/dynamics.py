@@ -1,9 +1,17 @@
-"""Dynamics with the network alone: many molecules side by side in one graph, to see that none falls apart."""
+"""Dynamics with the network alone: many molecules side by side in one graph, to see that none falls apart.
+
+    python -m training.validate ... --only dynamics endurance conservation --minutes 30 --keep runs/
+
+Runs are long.  With `--keep`, what was done is kept on disk, by the hash of the potential and the kind of run, and the
+same command goes on where it stopped.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +29,33 @@ ACCELERATION = 9.648533e-3
 BOLTZMANN = 8.617333e-5
 #: A bond is broken when it is longer than this multiple of its first length.
 BROKEN = 1.45
+#: Seconds between two points at which a run is kept.
+SAVE = 20.0
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where runs are kept (None: nowhere), and the time (of `time.time`) at which they stop for now."""
+
+    folder: Path | None = None
+    deadline: float = float("inf")
+    name: str = "run"
+
+    def part(self, name: str) -> Keep:
+        """One run of several."""
+        return Keep(self.folder, self.deadline, f"{self.name}-{name}")
+
+    def load(self) -> dict[str, object] | None:
+        """Return what was kept, if anything was."""
+        path = None if self.folder is None else self.folder / f"{self.name}.pt"
+        return torch.load(path, weights_only=False) if path is not None and path.exists() else None
+
+    def save(self, state: dict[str, object]) -> None:
+        """Keep `state`, replacing what was kept, all or nothing."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(state, self.folder / f"{self.name}.part")
+            (self.folder / f"{self.name}.part").replace(self.folder / f"{self.name}.pt")
 
 
 class Ensemble:
@@ -77,27 +112,41 @@ class Ensemble:
         every = torch.cat([self.positions, self.far])
         for chosen, index, numbers in self.batches:
             x = every[index].to(dtype).requires_grad_()
-            energy = self.model.dense(x, numbers).mean(0)
+            energy = self.model.energies(x, numbers).mean(0)
             (gradient,) = torch.autograd.grad(energy.sum(), x)
             energies[chosen] = energy.detach().double().numpy()
             forces[index.flatten()] = -gradient.double().view(-1, 3)
         return energies, forces[: len(self.positions)]
 
     def run(
-        self, steps: int, step: float, temperature: float, friction: float, seed: int, report: int
+        self,
+        steps: int,
+        step: float,
+        temperature: float,
+        friction: float,
+        seed: int,
+        report: int,
+        keep: Keep | None = None,
     ) -> dict[str, list[NDArray]]:
         """BAOAB Langevin dynamics (velocity Verlet where the friction is zero), `step` in fs, friction in 1/fs.
 
         Velocities are drawn at `temperature`.  Returns, every `report` steps: potential and kinetic energy of every
-        molecule (eV), and the longest bond relative to its first length.
+        molecule (eV), and the longest bond relative to its first length; as far as the deadline of `keep` lets it.
         """
+        keep = Keep() if keep is None else keep
         generator = torch.Generator().manual_seed(seed)
         thermal = torch.sqrt(BOLTZMANN * temperature * ACCELERATION / self.masses)
         v = thermal * torch.randn(self.positions.shape, generator=generator, dtype=torch.float64)
         decay = float(np.exp(-friction * step))
-        _, f = self.energies_and_forces()
         log: dict[str, list[NDArray]] = {"potential": [], "kinetic": [], "stretch": []}
-        for index in range(1, steps + 1):
+        first = 1
+        state = keep.load()
+        if state is not None:
+            self.positions, v, log, first = state["positions"], state["velocities"], state["log"], state["next"]
+            generator.set_state(state["generator"])
+        _, f = self.energies_and_forces()
+        saved = time.time()
+        for index in range(first, steps + 1):
             v = v + 0.5 * step * ACCELERATION * f / self.masses
             self.positions = self.positions + 0.5 * step * v
             if friction > 0:
@@ -115,14 +164,21 @@ class Ensemble:
                 log["potential"].append(energies)
                 log["kinetic"].append(owned.numpy())
                 log["stretch"].append(stretch.numpy())
+                late = time.time() > keep.deadline
+                if late or index == steps or time.time() - saved > SAVE:
+                    at = {"positions": self.positions, "velocities": v, "log": log, "next": index + 1}
+                    keep.save({**at, "generator": generator.get_state()})
+                    saved = time.time()
+                if late:
+                    break
         return log
 
 
-def pick(entries: list[dict], count: int) -> list[dict]:
-    """Choose held-out molecules: the classes in turn, those with bonds only, between 5 and 22 atoms."""
+def pick(entries: list[dict], count: int, largest: int = 22) -> list[dict]:
+    """Choose held-out molecules: the classes in turn, those with bonds only, between 5 and `largest` atoms."""
     by_group: dict[str, list[dict]] = {}
     for entry in entries:
-        if "." not in entry["smiles"] and 5 <= entry["atoms"] <= 22:
+        if "." not in entry["smiles"] and 5 <= entry["atoms"] <= largest:
             by_group.setdefault(entry["group"], []).append(entry)
     chosen: list[dict] = []
     turn = 0
@@ -132,13 +188,15 @@ def pick(entries: list[dict], count: int) -> list[dict]:
     return chosen[:count]
 
 
-def stability(model: Committee, entries: list[dict], picoseconds: float, count: int = 30) -> dict[str, object]:
+def stability(
+    model: Committee, entries: list[dict], picoseconds: float, count: int, largest: int, keep: Keep
+) -> dict[str, object]:
     """Langevin dynamics of held-out molecules at 300 K, 0.5 fs, float32: which bonds break, how warm they are."""
-    chosen = [(e, sample.embed(e["smiles"], 1, e["seed"])) for e in pick(entries, count)]
+    chosen = [(e, sample.embed(e["smiles"], 1, e["seed"])) for e in pick(entries, count, largest)]
     molecules = [m for _, m in chosen if m is not None]
     ensemble = Ensemble(model, molecules)
-    started = time.time()
-    log = ensemble.run(round(picoseconds * 2000), 0.5, 300.0, 0.001, 7, 100)
+    report = 100
+    log = ensemble.run(round(picoseconds * 2000), 0.5, 300.0, 0.001, 7, report, keep)
     stretch = np.stack(log["stretch"])
     kinetic = np.stack(log["kinetic"])[len(log["kinetic"]) // 4 :].mean(0)
     freedom = 3 * np.array(ensemble.sizes)
@@ -146,32 +204,37 @@ def stability(model: Committee, entries: list[dict], picoseconds: float, count: 
     broken = [n for n, s in zip(names, stretch.max(0), strict=True) if not s < BROKEN]
     return {
         "molecules": len(names),
-        "picoseconds": picoseconds,
+        "picoseconds": len(stretch) * report * 0.5e-3,
+        "picoseconds_wanted": picoseconds,
         "broken": broken,
         "finite": bool(np.isfinite(np.stack(log["potential"])).all()),
         "longest_relative_bond": round(float(stretch.max()), 3),
         "mean_temperature": round(float((2 * kinetic / (freedom * BOLTZMANN)).mean()), 1),
         "smiles": names,
-        "seconds": round(time.time() - started, 0),
     }
 
 
-def conservation(model: Committee, picoseconds: float, smiles: str = "CC(=O)NC(C)C(=O)NC") -> dict[str, object]:
-    """Total energy of alanine dipeptide without a thermostat, three seeds, 0.5 and 0.25 fs (PHYSICS: NVE)."""
-    result: dict[str, object] = {"picoseconds": picoseconds}
+def conservation(
+    model: Committee, picoseconds: float, keep: Keep, smiles: str = "CC(=O)NC(C)C(=O)NC"
+) -> dict[str, object] | None:
+    """Total energy of alanine dipeptide without a thermostat, three seeds, 0.5 and 0.25 fs; None if barely begun."""
+    result: dict[str, object] = {"picoseconds_wanted": picoseconds, "molecule": smiles}
     rdkit = sample.embed(smiles, 1, 3)
     if rdkit is None:
         raise RuntimeError(f"RDKit could not embed {smiles}")
     start = Ensemble(model, 3 * [rdkit])
-    start.run(4000, 0.5, 300.0, 0.01, 11, 4000)
+    start.run(4000, 0.5, 300.0, 0.01, 11, 500, keep.part("start"))
     deviations = {}
     for step in (0.5, 0.25):
         ensemble = Ensemble(model, 3 * [rdkit])
         ensemble.positions = start.positions.clone()
         report = round(5 / step)
-        log = ensemble.run(round(picoseconds * 1000 / step), step, 300.0, 0.0, 5, report)
+        log = ensemble.run(round(picoseconds * 1000 / step), step, 300.0, 0.0, 5, report, keep.part(f"{step}"))
         total = (np.stack(log["potential"]) + np.stack(log["kinetic"])) * KCAL * 4.184
+        if len(total) < 100:
+            return None
         t = np.arange(1, len(total) + 1) * report * step * 1e-3
+        result["picoseconds"] = min(float(t[-1]), float(result.get("picoseconds", np.inf)))
         rows = []
         for column in total.T:
             slope, intercept = np.polyfit(t, column, 1)

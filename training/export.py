@@ -39,7 +39,7 @@ def make_card(model: Committee, offsets: dict[int, float], name: str, trained_on
     """Write the card of a trained committee."""
     return ModelCard(
         name=name,
-        version="1",
+        version="1.1",
         description=description,
         inputs=("positions", "atomic_numbers", "edge_index", "edge_shifts"),
         outputs=("atomic_energies",),

@@ -28,7 +28,7 @@ from scipy.optimize import minimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import sample
+from training import sample, scans
 from training.label import METHOD, Labeller
 from training.molecules import Molecule, molecule_set
 
@@ -42,6 +42,12 @@ COUNTS = {"modes": 24, "langevin": 36, "torsion": 12, "stretch": 6}
 LARGEST_CONTACT_FORCE = 60.0
 #: Geometries of the kind `contact` in every cluster.
 CONTACTS = 40
+#: Lines of the kind `scan` in every dimer (five geometries each), and in one whose two molecules both have a ring.
+SCANS, RING_SCANS = 16, 50
+#: Relaxations of the kind `backbone` in every peptide (up to three geometries each).
+BACKBONES = 8
+#: What `label_molecule` made when a file was written; a file of an earlier stage gets the rest added.
+STAGE = 2
 #: Classes that get other counts than the rest.
 COUNTS_BY_GROUP = {
     "cluster": {"modes": 10, "langevin": 48, "torsion": 0, "stretch": 40},
@@ -52,6 +58,53 @@ EMPHASIS = {"CNC(=O)C(C)NC(C)=O": 6.0}
 TEMPERATURES = (300.0, 500.0, 800.0, 1200.0)
 
 
+class Rows:
+    """The labels of one molecule, while they are made."""
+
+    def __init__(self, numbers: NDArray, before: dict[str, NDArray] | None = None) -> None:
+        self.numbers = numbers
+        self.labeller = Labeller(numbers)
+        self.rows: list[tuple[NDArray, float, NDArray, int, float]] = []
+        if before is not None:
+            columns = (before[name] for name in ("positions", "energies", "forces", "kinds", "temperatures"))
+            self.rows = list(zip(*columns, strict=True))
+
+    def add(self, positions: NDArray, kind: str, temperature: float = 0.0) -> None:
+        """Label a geometry and keep it, unless atoms coincide or the forces are beyond what is worth learning."""
+        # What is stored is what is labelled: the rounding to float32 comes first.
+        stored = np.asarray(positions - positions.mean(0), dtype=np.float32)
+        distances = np.linalg.norm(stored[:, None] - stored, axis=-1) + 9 * np.eye(len(stored))
+        if distances.min() < 0.55:
+            return
+        label = self.labeller(stored)
+        largest = LARGEST_CONTACT_FORCE if kind in ("contact", "scan") else LARGEST_FORCE
+        if label is not None and np.abs(label[1]).max() < largest:
+            self.rows.append((stored, label[0], label[1], sample.KINDS.index(kind), temperature))
+
+    def surface(self, positions: NDArray) -> tuple[float, NDArray]:
+        """Energy (eV) and forces for a minimiser: a high plateau where there are none."""
+        label = self.labeller(positions)
+        return label if label is not None else (1e6, np.zeros_like(positions))
+
+    def minima(self) -> list[NDArray]:
+        """Geometries of the kind `minimum`."""
+        return [r[0].astype(np.float64) for r in self.rows if r[3] == sample.KINDS.index("minimum")]
+
+    def arrays(self) -> dict[str, NDArray] | None:
+        """Return the arrays of the file, or None without labels."""
+        if not self.rows:
+            return None
+        return {
+            "numbers": self.numbers,
+            "positions": np.stack([r[0] for r in self.rows]),
+            "energies": np.array([r[1] for r in self.rows]),
+            "forces": np.stack([r[2] for r in self.rows]).astype(np.float32),
+            "kinds": np.array([r[3] for r in self.rows], dtype=np.int8),
+            "temperatures": np.array([r[4] for r in self.rows], dtype=np.float32),
+            "stage": np.array(STAGE),
+        }
+
+
 def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray] | None:
     """All labels of one molecule.
 
@@ -60,30 +113,17 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
     dict of arrays, or None if the molecule could not be embedded
         numbers (n_atoms,) int64; positions (n, n_atoms, 3) float32, Angstrom; energies (n,) float64, eV;
         forces (n, n_atoms, 3) float32, eV/Angstrom; kinds (n,) int8, index into `sample.KINDS`; temperatures (n,)
-        float32, K (0 where it has no meaning).
+        float32, K (0 where it has no meaning); stage (), int64.
     """
     rng = np.random.default_rng(molecule.seed)
-    flat = Chem.MolToSmiles(Chem.MolFromSmiles(molecule.smiles), isomericSmiles=False)
-    scale = scale * EMPHASIS.get(flat, 1.0)
+    scale = scale * emphasis(molecule)
     counts = {k: round(scale * v) for k, v in COUNTS_BY_GROUP.get(molecule.group, COUNTS).items()}
     rdkit = sample.embed(molecule.smiles, CONFORMERS, molecule.seed)
     if rdkit is None:
         return None
     numbers = np.array([a.GetAtomicNum() for a in rdkit.GetAtoms()])
-    labeller = Labeller(numbers)
-    rows: list[tuple[NDArray, float, NDArray, int, float]] = []
-
-    def add(positions: NDArray, kind: str, temperature: float = 0.0) -> None:
-        # What is stored is what is labelled: the rounding to float32 comes first.
-        stored = np.asarray(positions - positions.mean(0), dtype=np.float32)
-        distances = np.linalg.norm(stored[:, None] - stored, axis=-1) + 9 * np.eye(len(stored))
-        if distances.min() < 0.55:
-            return
-        label = labeller(stored)
-        if label is not None and np.abs(label[1]).max() < (
-            LARGEST_CONTACT_FORCE if kind == "contact" else LARGEST_FORCE
-        ):
-            rows.append((stored, label[0], label[1], sample.KINDS.index(kind), temperature))
+    rows = Rows(numbers)
+    labeller, add = rows.labeller, rows.add
 
     minima = []
     for conformer in rdkit.GetConformers():
@@ -108,21 +148,43 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
         for frame in sample.stretches(rdkit, minima[index % len(minima)], 1, rng):
             add(frame, "stretch")
     if "." in molecule.smiles:
-        starts = [r[0].astype(np.float64) for r in rows if r[3] == sample.KINDS.index("minimum")]
+        starts = rows.minima()
         rng = np.random.default_rng((molecule.seed, 1))
         for index in range(round(CONTACTS * scale) if starts else 0):
             for frame in sample.contacts(rdkit, starts[index % len(starts)], 1, rng):
                 add(frame, "contact")
-    if not rows:
-        return None
-    return {
-        "numbers": numbers,
-        "positions": np.stack([r[0] for r in rows]),
-        "energies": np.array([r[1] for r in rows]),
-        "forces": np.stack([r[2] for r in rows]).astype(np.float32),
-        "kinds": np.array([r[3] for r in rows], dtype=np.int8),
-        "temperatures": np.array([r[4] for r in rows], dtype=np.float32),
-    }
+    add_scans(molecule, rdkit, rows, scale)
+    return rows.arrays()
+
+
+def add_scans(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) -> None:
+    """Add the kinds `scan` and `backbone`, with random numbers of their own."""
+    starts = rows.minima()
+    if "." in molecule.smiles and starts:
+        rng = np.random.default_rng((molecule.seed, 2))
+        ringed = all(f.GetRingInfo().NumRings() for f in Chem.GetMolFrags(rdkit, asMols=True))
+        for index in range(round((RING_SCANS if ringed else SCANS) * scale)):
+            for frame in scans.scans(rdkit, starts[index % len(starts)], 1, rng):
+                rows.add(frame, "scan")
+    if molecule.group == "peptide":
+        rng = np.random.default_rng((molecule.seed, 3))
+        for frame in scans.backbones(rdkit, rows.surface, round(BACKBONES * scale), rng):
+            rows.add(frame, "backbone")
+
+
+def emphasis(molecule: Molecule) -> float:
+    """How many times as many geometries a molecule gets."""
+    flat = Chem.MolToSmiles(Chem.MolFromSmiles(molecule.smiles), isomericSmiles=False)
+    return EMPHASIS.get(flat, 1.0)
+
+
+def complete(molecule: Molecule, before: dict[str, NDArray], scale: float) -> dict[str, NDArray]:
+    """Add to the labels of an earlier stage what it did not have."""
+    rdkit = sample.embed(molecule.smiles, CONFORMERS, molecule.seed)
+    rows = Rows(before["numbers"], before)
+    if rdkit is not None:
+        add_scans(molecule, rdkit, rows, scale * emphasis(molecule))
+    return rows.arrays() or before
 
 
 def relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
@@ -146,8 +208,9 @@ def relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
 def _job(task: tuple[Molecule, float, str]) -> tuple[str, int]:
     molecule, scale, out = task
     target = Path(out) / f"{molecule.key}.npz"
-    if not target.exists():
-        labels = label_molecule(molecule, scale)
+    before = dict(np.load(target)) if target.exists() else None
+    if before is None or before.get("stage", 1) < STAGE:
+        labels = label_molecule(molecule, scale) if before is None else complete(molecule, before, scale)
         if labels is None:
             return molecule.smiles, 0
         partial = target.with_suffix(".part")

@@ -15,6 +15,11 @@ more than its widest member.  The wall is a fixed, screened nuclear repulsion (Z
 Stopping and Range of Ions in Solids, 1985), which rules where no data can.  All radial functions carry a polynomial
 envelope (Gasteiger, Gross and Guennemann, 2020, arXiv:2003.03123) whose first two derivatives vanish at the cutoff.
 
+Weights that only meet other weights are multiplied out first (`folded`), W with the matrix that follows it for example:
+in a frozen TorchScript file they are constants.  The time of a small molecule is that of the number of operations, so
+few and plain ones are used; where every pair of atoms is near, all pairs as batched matrix products are cheaper than a
+list of them (`dense`), and sum the same terms.
+
 Lengths are in Angstrom and energies in eV.
 """
 
@@ -34,41 +39,51 @@ WALL_REACH = 1.1
 COULOMB = 14.3996454  # eV Angstrom
 
 
+#: Up to so many atoms the TorchScript file takes all pairs of a cluster, on a CPU.
+SMALL = 32
+
 #: Weight of every component in the squared norm of its l.  The harmonics below have whole-number coefficients, and
 #: these weights are exact in float32, so that the potential is invariant to rounding error in every precision.
 METRIC = (1.0, 1.0, 1.0, 1.0, 3.0, 3.0, 0.25, 3.0, 0.75, 0.625, 15.0, 0.375, 0.25, 0.375, 3.75, 0.625)
 
 
-def harmonics_matrix() -> Tensor:
-    """(40, 16): real spherical harmonics l <= 3, not normalised, from the monomials 1, u, uu, uuu (row-major)."""
+#: Monomials of degree three and less in the components 1, 2, 3 (x, y, z) of a unit vector; 0 stands for one.
+MONOMIALS = (
+    (0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (1, 2, 0), (2, 3, 0), (3, 1, 0), (1, 1, 0), (2, 2, 0), (3, 3, 0),
+    (1, 1, 2), (2, 2, 2), (1, 2, 3), (2, 3, 3), (3, 3, 3), (1, 1, 3), (2, 2, 3), (1, 3, 3), (1, 1, 1), (1, 2, 2),
+)  # fmt: skip
+#: Real spherical harmonics l <= 3, not normalised, as sums of monomials.
+HARMONICS: tuple[dict[tuple[int, int, int], float], ...] = (
+    {(0, 0, 0): 1},
+    {(1, 0, 0): 1},
+    {(2, 0, 0): 1},
+    {(3, 0, 0): 1},
+    {(1, 2, 0): 1},
+    {(2, 3, 0): 1},
+    {(3, 3, 0): 2, (1, 1, 0): -1, (2, 2, 0): -1},
+    {(3, 1, 0): 1},
+    {(1, 1, 0): 1, (2, 2, 0): -1},
+    {(1, 1, 2): 3, (2, 2, 2): -1},
+    {(1, 2, 3): 1},
+    {(2, 3, 3): 4, (1, 1, 2): -1, (2, 2, 2): -1},
+    {(3, 3, 3): 2, (1, 1, 3): -3, (2, 2, 3): -3},
+    {(1, 3, 3): 4, (1, 1, 1): -1, (1, 2, 2): -1},
+    {(1, 1, 3): 1, (2, 2, 3): -1},
+    {(1, 1, 1): 1, (1, 2, 2): -3},
+)
 
-    def mono(*axes: int) -> int:
-        return sum(3**k for k in range(len(axes))) + sum(axis * 3 ** (len(axes) - 1 - k) for k, axis in enumerate(axes))
 
-    x, y, z = 0, 1, 2
-    columns: list[dict[int, float]] = [
-        {0: 1},
-        {mono(x): 1},
-        {mono(y): 1},
-        {mono(z): 1},
-        {mono(x, y): 1},
-        {mono(y, z): 1},
-        {mono(z, z): 2, mono(x, x): -1, mono(y, y): -1},
-        {mono(x, z): 1},
-        {mono(x, x): 1, mono(y, y): -1},
-        {mono(x, x, y): 3, mono(y, y, y): -1},
-        {mono(x, y, z): 1},
-        {mono(y, z, z): 4, mono(x, x, y): -1, mono(y, y, y): -1},
-        {mono(z, z, z): 2, mono(x, x, z): -3, mono(y, y, z): -3},
-        {mono(x, z, z): 4, mono(x, x, x): -1, mono(x, y, y): -1},
-        {mono(x, x, z): 1, mono(y, y, z): -1},
-        {mono(x, x, x): 1, mono(x, y, y): -3},
-    ]
-    matrix = torch.zeros(40, 16, dtype=torch.float64)
-    for column, terms in enumerate(columns):
-        for row, value in terms.items():
-            matrix[row, column] = value
-    return matrix
+def harmonics_tables() -> tuple[Tensor, Tensor, Tensor]:
+    """Y = ((u F + f)_1 (u F + f)_2 (u F + f)_3) C: F (3, 60), f (60,) choose factors, C (20, 16) adds monomials."""
+    choose = torch.zeros(4, 3, len(MONOMIALS))
+    combine = torch.zeros(len(MONOMIALS), len(HARMONICS))
+    for row, factors in enumerate(MONOMIALS):
+        for place, factor in enumerate(factors):
+            choose[factor, place, row] = 1.0
+        for column, terms in enumerate(HARMONICS):
+            combine[row, column] = terms.get(factors, 0.0)
+    flat = choose.flatten(1)
+    return flat[1:].clone(), flat[0].clone(), combine
 
 
 class Committee(nn.Module):
@@ -100,6 +115,7 @@ class Committee(nn.Module):
         super().__init__()
         self.members, self.cutoff, self.radial = members, float(cutoff), radial
         self.channels, self.messages, self.hidden = channels, messages, hidden
+        self.small = SMALL
         m, c, q, h, s = members, channels, messages, hidden, len(ELEMENTS)
         density = s * radial
 
@@ -129,9 +145,12 @@ class Committee(nn.Module):
         # Whoever loads the file may convert whole numbers to a floating dtype too: hence long() where they are used.
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("order2", order[:9].clone(), persistent=False)
-        self.register_buffer("sums", metric * nn.functional.one_hot(order, 4).T, persistent=False)
-        self.register_buffer("sums2", metric[:9] * nn.functional.one_hot(order[:9], 3).T, persistent=False)
-        self.register_buffer("harmonics", harmonics_matrix(), persistent=False)
+        sums = (metric * nn.functional.one_hot(order, 4).T)[1:, 1:]
+        self.register_buffer("sums", sums.clone(), persistent=False)
+        self.register_buffer("sums2", sums[:2, :8].clone(), persistent=False)
+        for name, table in zip(("factors", "constant", "combine"), harmonics_tables(), strict=True):
+            self.register_buffer(name, table, persistent=False)
+        self.register_buffer("blocks", torch.eye(members), persistent=False)
         self.register_buffer(
             "frequencies", torch.arange(1, radial + 1, dtype=torch.float64) * math.pi / cutoff, persistent=False
         )
@@ -140,83 +159,94 @@ class Committee(nn.Module):
         for index, number in enumerate(ELEMENTS):
             slot[number], charges[index], radii[index] = index, float(number), RADII[number]
         self.register_buffer("slot", slot, persistent=False)
+        # Of every pair of elements: four prefactors and four rates of the wall, one over cutoff and over reach.
         screen = 0.46850 / (charges[:, None] ** 0.23 + charges[None, :] ** 0.23)
-        pair = 0.5 * COULOMB * charges[:, None] * charges[None, :]
+        prefactor = 0.5 * COULOMB * charges[:, None] * charges[None, :]
         reach = WALL_REACH * (radii[:, None] + radii[None, :])
-        self.register_buffer(
-            "wall_table", torch.stack([pair, 1.0 / screen, 1.0 / reach], -1).reshape(s * s, 3), persistent=False
-        )
-        self.register_buffer(
-            "wall_factors", torch.tensor([0.18175, 0.50986, 0.28022, 0.02817], dtype=torch.float64), persistent=False
-        )
-        self.register_buffer(
-            "wall_rates", torch.tensor([3.1998, 0.94229, 0.4029, 0.20162], dtype=torch.float64), persistent=False
-        )
+        screening = torch.tensor([0.18175, 0.50986, 0.28022, 0.02817], dtype=torch.float64)
+        rates = torch.tensor([3.1998, 0.94229, 0.4029, 0.20162], dtype=torch.float64)
+        columns = [prefactor[..., None] * screening, -rates / screen[..., None]]
+        columns += [torch.full((s, s, 1), 1.0 / cutoff, dtype=torch.float64), 1.0 / reach[..., None]]
+        self.register_buffer("pair_table", torch.cat(columns, -1).reshape(s * s, 10), persistent=False)
         self.to(torch.float32)
+
+    def folded(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights multiplied out: own (9, 4 radial, mc), tell (9, mq, mc), table (4, columns by element), columns."""
+        m, c, q = self.members, self.channels, self.messages
+        mix = self.mix[:3].view(3, -1, m, c).transpose(1, 2)
+        own = torch.matmul(mix, self.remix[:, :, :c]).transpose(1, 2).flatten(2)
+        tell = self.remix[:, :, c:].unsqueeze(3) * self.blocks.view(1, m, 1, m, 1)
+        tell = tell.reshape(3, m * q, m * c)
+        # sqrt(1 + x) - 1: the one that is subtracted goes into the bias.
+        first_bias = self.first_bias - self.first[:, c:].sum(1)
+        third_bias = self.third_bias - self.third[:, c : 4 * c].sum(1)
+        columns = [self.scale[:, 0], (self.scale * self.scale).flatten(1), self.rescale[:, 0]]
+        columns += [(self.rescale * self.rescale).flatten(1), first_bias.flatten(1), self.query_bias.flatten(1)]
+        columns += [third_bias.flatten(1), self.last_bias]
+        table = torch.cat(columns, 1)
+        order = self.order2.long()
+        return own[order], tell[order], table, self.mix[self.order.long()]
 
     # Pairs: everything that depends on one r_ij.  The leading dimensions are (E,) or (B, n, n).
 
-    def radial_functions(self, distance: Tensor) -> Tensor:
-        """R_n, shape (..., radial): spherical Bessel functions times the envelope; zero beyond the cutoff."""
-        x = torch.clamp(distance / self.cutoff, max=1.0)
+    def pair_functions(self, vector: Tensor, pair: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Radial (..., radial), angular (..., 16) functions and half the wall (..., 1), eV; `pair` is 4 c_i + c_j.
+
+        R_n are spherical Bessel functions times the envelope, zero beyond the cutoff.
+        """
+        squared = (vector * vector).sum(-1, keepdim=True)
+        inverse = torch.rsqrt(squared)
+        distance = squared * inverse
+        table = self.pair_table[pair]
+        x = torch.clamp(distance * table[..., 8:], max=1.0)
         x3 = x * x * x
-        envelope = 1.0 + x3 * x3 * (-28.0 + x * (48.0 - 21.0 * x))
-        return torch.sin(distance.unsqueeze(-1) * self.frequencies) * (envelope / distance).unsqueeze(-1)
+        envelope = (1.0 + x3 * x3 * (x * (48.0 - 21.0 * x) - 28.0)) * inverse
+        radial = torch.sin(distance * self.frequencies) * envelope[..., :1]
+        screening = (torch.exp(distance * table[..., 4:8]) * table[..., :4]).sum(-1, keepdim=True)
+        forms = torch.matmul(vector * inverse, self.factors) + self.constant
+        first, second, third = forms.chunk(3, -1)
+        return radial, torch.matmul(first * second * third, self.combine), screening * envelope[..., 1:]
 
-    def angular_functions(self, unit: Tensor) -> Tensor:
-        """Y_lm, shape (..., 16)."""
-        second = (unit.unsqueeze(-1) * unit.unsqueeze(-2)).flatten(-2)
-        third = (second.unsqueeze(-1) * unit.unsqueeze(-2)).flatten(-2)
-        return torch.cat([torch.ones_like(unit[..., :1]), unit, second, third], -1) @ self.harmonics
+    # Atoms.
 
-    def wall(self, distance: Tensor, pair: Tensor) -> Tensor:
-        """Half the repulsion of every ordered pair, eV; `pair` is 4 c_i + c_j."""
-        table = self.wall_table[pair]
-        x = torch.clamp(distance * table[..., 2], max=1.0)
-        x3 = x * x * x
-        envelope = 1.0 + x3 * x3 * (-28.0 + x * (48.0 - 21.0 * x))
-        screening = (torch.exp(-(distance * table[..., 1]).unsqueeze(-1) * self.wall_rates) * self.wall_factors).sum(-1)
-        return table[..., 0] * envelope * screening / distance
+    def norms(self, scalar: Tensor, rest: Tensor, sums: Tensor, linear: Tensor, squares: Tensor) -> Tensor:
+        """Scalars (members, N, (L + 2) channels) of channels (lm, N, mc), l = 0 and the rest: l = 0, and lengths."""
+        n = scalar.size(1)
+        lengths = torch.mm(sums, (rest * rest).flatten(1)).view(sums.size(0), n, -1)
+        lengths = torch.cat([scalar * scalar, lengths]) * squares.view(n, sums.size(0) + 1, -1).transpose(0, 1)
+        features = torch.cat([scalar * linear, torch.sqrt(1.0 + lengths)])
+        return features.view(-1, n, self.members, self.channels).permute(2, 1, 0, 3).flatten(2)
 
-    # Atoms.  `density` is (16, N, 4 radial), `species` is (N,).
+    def by_member(self, rows: Tensor) -> Tensor:
+        """(N, members width) -> (members, N, width)."""
+        return rows.view(rows.size(0), self.members, -1).transpose(0, 1)
 
-    def scalars(self, density: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixed channels (16, N, members channels) and scalars (members, N, hidden) of the first stage."""
-        mixed = torch.bmm(density, self.mix[self.order.long()])
-        scale = self.scale[species].transpose(0, 1)
-        norms = torch.matmul(self.sums, (mixed * mixed).flatten(1)).view(4, -1, self.members * self.channels)
-        norms = torch.sqrt(1.0 + norms * (scale * scale)) - 1.0
-        features = (
-            torch.cat([mixed[:1] * scale[:1], norms])
-            .view(5, -1, self.members, self.channels)
-            .permute(2, 1, 0, 3)
-            .flatten(2)
-        )
-        hidden = nn.functional.silu(torch.bmm(features, self.first) + self.first_bias[species].transpose(0, 1))
-        return mixed, nn.functional.silu(torch.baddbmm(self.second_bias, hidden, self.second))
+    def atoms(self, table: Tensor, species: Tensor) -> list[Tensor]:
+        """Rows of the table by element, (N, width) each: scales of both stages, squared ones, and biases."""
+        width = self.members * self.channels
+        wide, narrow = self.members * self.hidden, self.members * self.messages
+        sizes = [width, 4 * width, width, 3 * width, wide, narrow, wide, self.members]
+        return table.index_select(0, species).split_with_sizes(sizes, 1)
 
-    def queries(self, hidden: Tensor, species: Tensor) -> Tensor:
-        """Compute what an atom tells its neighbours, shape (N, members messages)."""
-        told = torch.bmm(hidden, self.query).transpose(0, 1) + self.query_bias[species]
-        return told.flatten(1)
+    def first_stage(self, density: Tensor, mix: Tensor, atoms: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Scalars h (members, N, hidden), and what atoms tell their neighbours (N, members messages)."""
+        scalar, rest = density.split_with_sizes([1, 15])
+        scalar, rest = torch.bmm(scalar, mix[:1]), torch.bmm(rest, mix[1:])
+        features = self.norms(scalar, rest, self.sums, atoms[0], atoms[1])
+        hidden = nn.functional.silu(torch.baddbmm(self.by_member(atoms[4]), features, self.first))
+        hidden = nn.functional.silu(torch.baddbmm(self.second_bias, hidden, self.second))
+        told = torch.baddbmm(self.by_member(atoms[5]), hidden, self.query)
+        return hidden, told.transpose(0, 1).flatten(1)
 
-    def atomic(self, mixed: Tensor, message: Tensor, hidden: Tensor, species: Tensor) -> Tensor:
-        """Atomic energies (members, N); `message` is (9, N, members messages)."""
-        own = mixed[:9].view(9, -1, self.members, self.channels)
-        both = torch.cat([own, message.view(9, -1, self.members, self.messages)], -1).transpose(1, 2)
-        remixed = torch.matmul(both, self.remix[self.order2.long()]).transpose(1, 2).flatten(2)
-        scale = self.rescale[species].transpose(0, 1)
-        norms = torch.matmul(self.sums2, (remixed * remixed).flatten(1)).view(3, -1, self.members * self.channels)
-        norms = torch.sqrt(1.0 + norms * (scale * scale)) - 1.0
-        features = (
-            torch.cat([remixed[:1] * scale[:1], norms])
-            .view(4, -1, self.members, self.channels)
-            .permute(2, 1, 0, 3)
-            .flatten(2)
-        )
-        third = torch.bmm(torch.cat([features, hidden], -1), self.third) + self.third_bias[species].transpose(0, 1)
-        fourth = nn.functional.silu(torch.baddbmm(self.fourth_bias, nn.functional.silu(third), self.fourth))
-        return torch.bmm(fourth, self.last).squeeze(-1) + self.last_bias[species].t()
+    def second_stage(self, remixed: Tensor, hidden: Tensor, atoms: list[Tensor]) -> Tensor:
+        """Atomic energies (members, N)."""
+        scalar, rest = remixed.split_with_sizes([1, 8])
+        features = self.norms(scalar, rest, self.sums2, atoms[2], atoms[3])
+        width = 4 * self.channels
+        third = torch.baddbmm(self.by_member(atoms[6]), features, self.third[:, :width])
+        third = nn.functional.silu(torch.baddbmm(third, hidden, self.third[:, width:]))
+        fourth = nn.functional.silu(torch.baddbmm(self.fourth_bias, third, self.fourth))
+        return torch.baddbmm(self.by_member(atoms[7]), fourth, self.last).squeeze(-1)
 
     def forward(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
         """Atomic energies without the reference energies of the elements.
@@ -234,29 +264,30 @@ class Committee(nn.Module):
         -------
         Tensor, shape (members, N), eV
         """
+        n = positions.size(0)
+        if torch.jit.is_scripting() and n <= self.small and positions.is_cpu and float(edge_shifts.abs().sum()) == 0.0:
+            return self.dense(positions.unsqueeze(0), atomic_numbers.unsqueeze(0)).view(self.members, n)
+        own, tell, table, mix = self.folded()
         species = self.slot[atomic_numbers].long()
         i, j = edge_index[0], edge_index[1]
-        vector = positions[j] - positions[i] + edge_shifts
-        distance = torch.sqrt((vector * vector).sum(-1))
-        radial = self.radial_functions(distance)
-        angular = self.angular_functions(vector / distance.unsqueeze(-1))
-        n = positions.size(0)
-        own, other = species[i], species[j]
-        pairs = (radial.unsqueeze(2) * angular.unsqueeze(1)).flatten(1)
-        density = pairs.new_zeros([4 * n, self.radial * 16]).index_add(0, 4 * i + other, pairs)
-        density = density.view(n, 4 * self.radial, 16).permute(2, 0, 1).contiguous()
-        mixed, hidden = self.scalars(density, species)
-
-        told = self.queries(hidden, species)[j] * torch.matmul(radial, self.filter)
+        vector = positions.index_select(0, j) - positions.index_select(0, i) + edge_shifts
+        other = species.index_select(0, j)
+        radial, angular, wall = self.pair_functions(vector, 4 * species.index_select(0, i) + other)
+        pairs = (angular.unsqueeze(2) * radial.unsqueeze(1)).flatten(1)
+        density = pairs.new_zeros([4 * n, 16 * self.radial]).index_add(0, 4 * i + other, pairs)
+        density = density.view(n, 4, 16, self.radial).permute(2, 0, 1, 3).reshape(16, n, -1)
+        atoms = self.atoms(table, species)
+        hidden, told = self.first_stage(density, mix, atoms)
+        told = told.index_select(0, j) * torch.matmul(radial, self.filter)
         pairs = (angular[:, :9].unsqueeze(2) * told.unsqueeze(1)).flatten(1)
         message = pairs.new_zeros([n, 9 * self.members * self.messages]).index_add(0, i, pairs)
-        message = message.view(n, 9, self.members * self.messages).transpose(0, 1).contiguous()
-        energies = self.atomic(mixed, message, hidden, species)
-        wall = energies.new_zeros([n]).index_add(0, i, self.wall(distance, 4 * own + other))
-        return energies + wall
+        message = message.view(n, 9, -1).transpose(0, 1)
+        remixed = torch.baddbmm(torch.bmm(density[:9], own), message, tell)
+        energies = self.second_stage(remixed, hidden, atoms)
+        return energies + wall.new_zeros([n]).index_add(0, i, wall.squeeze(-1))
 
     def dense(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
-        """Do the same for a batch of molecules of equal size, over all pairs, without index arithmetic: for training.
+        """Do the same for molecules of equal size side by side, over all pairs of each, without index arithmetic.
 
         Parameters
         ----------
@@ -265,28 +296,30 @@ class Committee(nn.Module):
 
         Returns
         -------
-        Tensor, shape (members, B), eV
-            Energies of the molecules.
+        Tensor, shape (members, B, n), eV
+            Atomic energies.
         """
-        b, n = positions.shape[0], positions.shape[1]
+        b, n = positions.size(0), positions.size(1)
+        own, tell, table, mix = self.folded()
         species = self.slot[atomic_numbers].long()
-        vector = positions.unsqueeze(1) - positions.unsqueeze(2)
+        # An atom is no neighbour of itself: its own place is taken by something beyond the cutoff.
         far = 2.0 * self.cutoff * torch.eye(n, dtype=positions.dtype, device=positions.device).unsqueeze(-1)
-        vector = vector + far
-        distance = torch.sqrt((vector * vector).sum(-1))
-        radial = self.radial_functions(distance)
-        angular = self.angular_functions(vector / distance.unsqueeze(-1)).view(b * n, n, 16)
+        vector = positions.unsqueeze(1) - positions.unsqueeze(2) + far
+        radial, angular, wall = self.pair_functions(vector, 4 * species.unsqueeze(2) + species.unsqueeze(1))
+        angular = angular.view(b * n, n, 16).transpose(1, 2)
         which = nn.functional.one_hot(species, 4).to(positions.dtype)
-        labelled = (which[:, None, :, :, None] * radial.unsqueeze(3)).view(b * n, n, 4 * self.radial)
-        density = torch.bmm(angular.transpose(1, 2), labelled).transpose(0, 1).contiguous()
-        flat = species.flatten()
-        mixed, hidden = self.scalars(density, flat)
+        labelled = (which.view(b, 1, n, 4, 1) * radial.unsqueeze(3)).view(b * n, n, -1)
+        density = torch.bmm(angular, labelled).transpose(0, 1).contiguous()
+        atoms = self.atoms(table, species.flatten())
+        hidden, told = self.first_stage(density, mix, atoms)
+        told = (told.view(b, 1, n, -1) * torch.matmul(radial, self.filter)).view(b * n, n, -1)
+        message = torch.bmm(angular[:, :9], told).transpose(0, 1)
+        remixed = torch.baddbmm(torch.bmm(density[:9], own), message, tell)
+        return self.second_stage(remixed, hidden, atoms).view(self.members, b, n) + wall.sum(2).squeeze(-1)
 
-        told = torch.matmul(radial, self.filter) * self.queries(hidden, flat).view(b, 1, n, -1)
-        message = torch.bmm(angular[:, :, :9].transpose(1, 2), told.view(b * n, n, -1)).transpose(0, 1).contiguous()
-        energies = self.atomic(mixed, message, hidden, flat).view(self.members, b, n).sum(-1)
-        wall = self.wall(distance, 4 * species.unsqueeze(2) + species.unsqueeze(1))
-        return energies + wall.sum((1, 2))
+    def energies(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
+        """Energies (members, B) of molecules of equal size, eV: `dense`, summed."""
+        return self.dense(positions, atomic_numbers).sum(-1)
 
 
 def read(path: Path) -> Committee:

@@ -54,14 +54,25 @@ semi-empirical method: it is as right as that is, at best. Every number on this 
   watch it, {manifest["molecules_by_split"]["test"]} that nothing but the tests below ever saw
   ({manifest["labels_by_split"]["train"]}, {manifest["labels_by_split"]["validation"]} and
   {manifest["labels_by_split"]["test"]} labels). Made with {versions}.
-- **Training**: {curve[-1]["epoch"]} passes, {curve[-1]["step"]} steps, {curve[-1]["seconds"] / 60:.0f} minutes on two
-  shared CPU cores, seed 1. The run was resumed several times, and the time counts only what was kept: the first
-  two thirds of the first pass in one process with 8000 pairs a batch, the rest in two with 4500; the kind `contact`
-  was added to the labels in the fourth pass; `--minutes` brought the learning rate to its end in the seventh of twelve.
+- **Training**: {_training(curve)}
   A new run by the commands below gives another set of weights, not this one.
 - **Shape**: cutoff 5 Å, one message, so that an atom feels atoms up to 10 Å away; no charges, no dispersion or
   electrostatics beyond that.
 """
+
+
+def _training(curve: list[dict]) -> str:
+    last: dict[int, dict] = {row.get("stretch", 1): row for row in curve}
+    parts = [
+        f"{row['epoch']} passes, {row['step']} steps, {row['seconds'] / 60:.0f} minutes"
+        for _, row in sorted(last.items())
+    ]
+    text = (
+        f"{'; then '.join(parts)}, on two shared CPU cores, seed 1.\n"
+        "  The run was resumed several times: two thirds of the first pass in one process with 8000 pairs a batch, the rest\n"
+        "  in two with 4500; the kind `contact` was added to the labels in the fourth pass; the last is not whole."
+    )
+    return text + (" Later stretches began with the averaged weights of the one before." if len(last) > 1 else "")
 
 
 def _targets(report: dict) -> str:
@@ -101,17 +112,30 @@ def _targets(report: dict) -> str:
     add("largest decile of σ_F has ≥ 3 times the error of the smallest", f"{ratio:.1f} times", ratio >= 3)
     if "speed" in report:
         s = report["speed"]
+        for name, title in (("torchscript", "this file, frozen"), ("compiled", "compiled from it by AOTInductor")):
+            one, two = (s[f"{name}, {n} threads"] for n in (1, 2))
+            best = min((one, two), key=lambda t: t["median_ms"])
+            add(
+                f"energy and forces of 22 atoms ≤ 1.5 ms on two cores: {title}",
+                f"median {one['median_ms']:.2f} ms with one thread, {two['median_ms']:.2f} with two; at best {one['fastest_ms']:.2f} and {two['fastest_ms']:.2f}",
+                best["median_ms"] <= 1.5,
+            )
+    for section, count, length in (("dynamics", 30, 20), ("endurance", 5, 500)):
+        if section in report:
+            d = report[section]
+            add(
+                f"{length} ps at 300 K of {count} unseen molecules, no bond breaks",
+                f"{d['picoseconds']:.4g} ps of {d['molecules']}, {len(d['broken'])} broken, longest bond {d['longest_relative_bond']:.2f} times its first length",
+                d["picoseconds"] >= length and d["molecules"] >= count and not d["broken"] and d["finite"],
+            )
+    if "conservation" in report:
+        c = report["conservation"]
+        rows_nve = [r for step in ("0.5 fs", "0.25 fs") for r in c[step]]
+        steady = all(abs(r["slope_kJ_per_ps"]) <= 3 * r["standard_error"] for r in rows_nve)
         add(
-            "energy and forces of 22 atoms ≤ 1.5 ms on two cores (measured on one thread)",
-            f"{s['fastest_ms']:.2f} ms at best, {s['median_ms']:.2f} ms median at a load average of {s['load_average']}",
-            s["median_ms"] <= 1.5,
-        )
-    if "dynamics" in report:
-        d = report["dynamics"]
-        add(
-            "20 ps at 300 K of 30 unseen molecules, no bond breaks",
-            f"{d['picoseconds']:g} ps of {d['molecules']}, {len(d['broken'])} broken, longest bond {d['longest_relative_bond']:.2f} times its first length",
-            d["picoseconds"] >= 20 and not d["broken"],
+            "20 ps without a thermostat: slope ≤ 3 standard errors, deviation falls by 3-5 with half the step",
+            f"{c['picoseconds']:.3g} ps, slopes {'within' if steady else 'beyond'} 3 standard errors, {c['std_ratio']:.2f}",
+            c["picoseconds"] >= 20 and steady and 3 <= c["std_ratio"] <= 5,
         )
     return "## Targets\n\n" + table(["target", "measured", ""], rows)
 
@@ -138,8 +162,9 @@ def _errors(report: dict) -> str:
     return f"""## Errors on molecules that training never saw
 
 Forces (components) in kcal/mol/Å, energies in kcal/mol. The relative energy of a geometry is taken against the median
-of its molecule; the energy itself is an atomisation-like energy and matters in no simulation. `contact`, the wall, where
-forces are hundreds of kcal/mol/Å, is left out of everything but its own row.
+of its molecule; the energy itself is an atomisation-like energy and matters in no simulation. `contact`
+and `scan`, which reach far inside contact, where forces are hundreds of kcal/mol/Å, are left out of everything but
+their own rows.
 
 {table(head, [row("all", e["all"]), row("300-500 K", e["thermal, 300-500 K"]), *classes])}
 By kind of geometry (`training/sample.py` says what they are):
@@ -197,7 +222,8 @@ GFN2-xTB {t["reference_minima"]}; the potential {t["potential_minima"]}.
             "mae_beyond_1.8_A",
             "at_1.0_A",
             "at_0.3_A",
-            "monotonic_inside_1.2_A",
+            "rises_inside_1.2_A_where_reference_does",
+            "largest_fall_there",
         ]
         rows = [
             [k, *(f"{v[n]:.2g}" if n == "at_10_A_minus_parts" else v[n] for n in names)]
@@ -211,7 +237,8 @@ GFN2-xTB {t["reference_minima"]}; the potential {t["potential_minima"]}.
             "MAE beyond 1.8 Å",
             "at 1.0 Å",
             "at 0.3 Å",
-            "rises inside 1.2 Å",
+            "rises inside 1.2 Å wherever GFN2-xTB does",
+            "largest fall in 0.02 Å there",
         ]
         text.append(
             f"""## Two molecules, from 10 Å to contact and inside it
@@ -222,13 +249,18 @@ One orientation each, along a line; distances are those of the closest atoms, en
         )
     if "dynamics" in report or "conservation" in report:
         text.append("## Dynamics\n")
-    if "dynamics" in report:
-        d = report["dynamics"]
+    for section in ("dynamics", "endurance"):
+        if section not in report:
+            continue
+        d = report[section]
         broken = ", ".join(f"`{b}`" for b in d["broken"]) or "none"
+        done = (
+            "" if d["picoseconds"] >= d["picoseconds_wanted"] else f" (of {d['picoseconds_wanted']:g} that are wanted)"
+        )
         text.append(
-            f"""{d["picoseconds"]:g} ps of Langevin dynamics at 300 K, 0.5 fs, float32, of {d["molecules"]} unseen molecules: broken: {broken}; all
-finite: {d["finite"]}; longest bond {d["longest_relative_bond"]:.2f} times its first length; mean temperature
-{d["mean_temperature"]:.0f} K. Longer runs are tests (`make soak`).
+            f"""{d["picoseconds"]:.4g} ps{done} of Langevin dynamics at 300 K, 0.5 fs, float32, of {d["molecules"]} unseen
+molecules: broken: {broken}; all finite: {d["finite"]}; longest bond {d["longest_relative_bond"]:.2f} times its first
+length; mean temperature {d["mean_temperature"]:.0f} K.
 """
         )
     if "conservation" in report:
@@ -239,7 +271,7 @@ finite: {d["finite"]}; longest bond {d["longest_relative_bond"]:.2f} times its f
             for r in c[step]
         ]
         text.append(
-            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:g} ps, float32; kJ/mol. Halving the step divides the deviation by
+            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps, float32; kJ/mol. Halving the step divides the deviation by
 {c["std_ratio"]:.2f}.
 
 {table(["step", "slope per ps", "standard error", "standard deviation"], rows)}"""
@@ -259,7 +291,7 @@ def _data(manifest: dict) -> str:
 
 `manifest.json` has every molecule with its part of the split, its seed and its number of labels;
 `labels_sample.npz` has some thousand of the labels themselves. `python -m training.make_data --out labels` makes all of
-them again.
+them again, and two kinds more than these weights have seen: `scan` and `backbone`.
 
 {table(["class", "train", "validation", "test", "labels"], rows)}"""
 
@@ -267,6 +299,7 @@ them again.
 def _curve(curve: list[dict]) -> str:
     rows = [
         [
+            c.get("stretch", 1),
             c["epoch"],
             c["step"],
             f"{c['seconds'] / 60:.0f}",
@@ -280,8 +313,11 @@ def _curve(curve: list[dict]) -> str:
 
 Averaged weights on the validation molecules, everything included (from the fourth pass on the kind `contact` too).
 
-{table(["pass", "step", "minutes", "rate", "force MAE", "relative energy MAE"], rows)}
-The curve had not flattened when the time was spent: longer training, by the same script, makes it better.
+{table(["stretch", "pass", "step", "minutes", "rate", "force MAE", "relative energy MAE"], rows)}
+The curve had not flattened when the time was spent: longer training, by the same script, makes it better. Another pass
+of less than half the labels from these weights (`--start`), with the kinds `scan` and `backbone` and dimers of rings
+added, brought the walls and the stacking of rings nearer to GFN2-xTB and everything else a percent or two further from
+it. It was too short, and is not what is shipped.
 """
 
 
@@ -294,8 +330,7 @@ def _use() -> str:
   data or absent from it; the list of the worst molecules above is the place to look. Bonds were stretched up to 1.5
   times, so that dynamics does not fall over: reactions are not described.
 - **Stacking and close contacts**: see the table of dimers: two benzenes face to face attract each other more than twice
-  too much, and the wall of some pairs is not steep everywhere: it may have a shoulder or a shallow dip between 0.5 and
-  1.2 Å, far above thermal energies, before the nuclear repulsion takes over.
+  too much, and the wall inside 1.5 Å, hundreds of kcal/mol high, is off by up to 40 %, mostly too soft.
 - **Long range**: nothing beyond the cutoff between two molecules. Dipoles further apart than 5 Å do not feel each other.
 - **Condensed phases** were not in the data; clusters up to five waters were.
 - **σ** ranks errors; it is smaller than them, and it is no error bar.
@@ -308,7 +343,10 @@ python -m training.make_data --out labels --workers 2
 python -m training.train --labels labels --out run --epochs 12 --processes 2 --pairs 4500
 python -m training.export --run run --labels labels --out openmm_nn/bundled
 python -m training.torsion_map --reference training/reference/alanine_dipeptide_map.npz
-python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled
+python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
+    --only errors spread conformers torsions dimers speed
+python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
+    --only dynamics endurance conservation --minutes 60 --keep runs   # again and again, until they are done
 python -m training.provenance --folder openmm_nn/bundled
 ```
 """

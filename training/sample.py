@@ -9,6 +9,8 @@ The sampling only has to be broad and cheap; every geometry is labelled by GFN2-
 ``torsion``  constrained torsions, relaxed with the force field, slightly shaken
 ``stretch``  one bond or one intermolecular distance compressed or stretched
 ``contact``  in a cluster, one atom pushed against an atom of another fragment, far inside contact or short of it
+
+`scans.py` has two more: ``scan`` and ``backbone``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from rdkit.Chem.rdMolTransforms import SetDihedralDeg
 
-KINDS = ("relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact")
+KINDS = ("relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact", "scan", "backbone")
 BOLTZMANN = 0.0019872043  # kcal/mol/K
 #: (kcal/mol/Angstrom)/(g/mol) in Angstrom/fs^2
 ACCELERATION = 4.184e-4

@@ -12,7 +12,6 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,48 +21,25 @@ import torch
 from numpy.typing import NDArray
 from rdkit.Chem.rdMolTransforms import SetDihedralDeg
 from scipy.ndimage import minimum_filter
-from scipy.optimize import minimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training import sample
 from training.label import Labeller
+from training.scans import Surface, restrained
 
 logger = logging.getLogger(__name__)
 SMILES = "CC(=O)N[C@@H](C)C(=O)NC"
 #: Atoms of C-N-CA-C and N-CA-C-N in the order of the SMILES.
 PHI, PSI = (1, 3, 4, 6), (3, 4, 6, 8)
 GRID = np.arange(-180, 180, 15)
-STIFFNESS = 40.0  # eV
 KCAL = 23.060547830619
-Surface = Callable[[NDArray], tuple[float, NDArray]]
 
 
-def restrained(surface: Surface, start: NDArray, phi: float, psi: float, steps: int) -> tuple[float, NDArray]:
+def relaxed(surface: Surface, start: NDArray, phi: float, psi: float, steps: int) -> tuple[float, NDArray]:
     """Relax from `start` (Angstrom) with both torsions held (degrees); energy without the restraint, and positions."""
-    targets = torch.tensor(np.radians([phi, psi]))
-    atoms = torch.tensor([PHI, PSI])
-
-    def value(flat: NDArray) -> tuple[float, NDArray]:
-        energy, forces = surface(flat.reshape(-1, 3))
-        x = torch.tensor(flat.reshape(-1, 3), dtype=torch.float64, requires_grad=True)
-        restraint = STIFFNESS * (1 - torch.cos(dihedrals(x, atoms) - targets)).sum()
-        (gradient,) = torch.autograd.grad(restraint, x)
-        return energy + float(restraint.detach()), -forces.ravel() + gradient.numpy().ravel()
-
-    result = minimize(value, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "gtol": 2e-3})
-    positions = result.x.reshape(-1, 3)
+    positions = restrained(surface, start, (PHI, PSI), (phi, psi), steps)[-1]
     return surface(positions)[0], positions
-
-
-def dihedrals(x: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
-    """Torsions in radians, IUPAC sign."""
-    a, b, c, d = (x[atoms[:, k]] for k in range(4))
-    axis = c - b
-    first = torch.linalg.cross(b - a, axis)
-    second = torch.linalg.cross(axis, d - c)
-    unit = axis / torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
-    return torch.atan2((torch.linalg.cross(first, second) * unit).sum(-1), (first * second).sum(-1))
 
 
 def reference_map(steps: int = 40) -> dict[str, NDArray]:
@@ -89,7 +65,7 @@ def reference_map(steps: int = 40) -> dict[str, NDArray]:
             for j in order:
                 SetDihedralDeg(conformer, *PHI, float(GRID[i]))
                 SetDihedralDeg(conformer, *PSI, float(GRID[j]))
-                energy, x = restrained(surface, conformer.GetPositions(), GRID[i], GRID[j], steps)
+                energy, x = relaxed(surface, conformer.GetPositions(), GRID[i], GRID[j], steps)
                 conformer.SetPositions(x)
                 if energy < energies[i, j]:
                     energies[i, j], positions[i, j] = energy, x
@@ -112,7 +88,7 @@ def compare(surface: Surface, reference: Path, steps: int = 60) -> dict[str, obj
     for i, phi in enumerate(GRID):
         for j, psi in enumerate(GRID):
             start = data["positions"][i, j].astype(np.float64)
-            energies[i, j] = restrained(surface, start, phi, psi, steps)[0]
+            energies[i, j] = relaxed(surface, start, phi, psi, steps)[0]
     energies = (energies - energies.min()) * KCAL
     low = target < 6.0
     difference = energies[low] - target[low]

@@ -5,8 +5,8 @@
 The run is resumed from `run/last.pt` if that exists; `run/curve.jsonl` gets one line an epoch.  A resumed run may be
 given another number of epochs: the learning rate follows the fraction that is done.  With `--minutes`, the stretch
 ends then, and the learning rate gets to its end with it, however slow the machine is; such a run is not the same
-twice.  `--device cuda` uses a GPU.
-On a CPU, several processes of one thread each share a step (the mean of their gradients is applied by all): the
+twice.  `--start` begins with the averaged weights and the reference energies of another run.  `--device cuda` uses
+a GPU.  On a CPU, several processes of one thread each share a step (the mean of their gradients is applied by all): the
 arrays are too small for threads to help much.
 
 Every member is trained by its own energy, and by the forces of a random convex combination of the members, drawn for
@@ -36,6 +36,8 @@ from training.model import Committee
 
 logger = logging.getLogger(__name__)
 KCAL = 23.060547830619  # kcal/mol per eV
+#: Where forces pass this, in eV/Angstrom, their errors count for less.
+STEEP = 10.0
 
 
 def left_out(entries: list[dict], members: int) -> Tensor:
@@ -51,7 +53,7 @@ def energies_and_forces(
     """Member energies (members, B) and forces (B, n, 3) of the weighted mean, eV and eV/Angstrom."""
     device = next(model.parameters()).device
     positions = block.positions[rows].to(device).requires_grad_()
-    energies = model.dense(positions, block.numbers[rows].to(device))
+    energies = model.energies(positions, block.numbers[rows].to(device))
     (gradient,) = torch.autograd.grad((energies * weights).sum(), positions, create_graph=training)
     return energies, -gradient
 
@@ -101,10 +103,17 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=arguments.rate, betas=(0.9, 0.99), foreach=True)
         self.epoch, self.batch, self.step, self.seconds = 0, 0, 0, 0.0
         self.done_before = 0.0
+        self.stretch = 1
         self.offsets = labels.offsets()
         out.mkdir(parents=True, exist_ok=True)
         if (out / "last.pt").exists():
             self.load()
+        elif arguments.start is not None:
+            state = torch.load(arguments.start, map_location=arguments.device, weights_only=True)
+            self.model.load_state_dict(state["average"])
+            self.average.load_state_dict(state["average"])
+            self.offsets = state["offsets"]
+            self.stretch = 1 + self.copy_curve(arguments.start.parent / "curve.jsonl")
         labels.subtract(self.offsets)
         if validation is not None:
             validation.subtract(self.offsets)
@@ -122,6 +131,14 @@ class Trainer:
             sum(p.numel() for p in self.model.parameters()),
         )
 
+    def copy_curve(self, path: Path) -> int:
+        """Begin the learning curve with that of the run before; the number of its last stretch."""
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [{"stretch": 1, **row} for row in rows]
+        if self.rank == 0:
+            (self.out / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return max((row["stretch"] for row in rows), default=1)
+
     def load(self) -> None:
         """Resume from `last.pt`."""
         state = torch.load(self.out / "last.pt", map_location=self.arguments.device, weights_only=True)
@@ -136,6 +153,7 @@ class Trainer:
         )
         self.offsets = state["offsets"]
         self.done_before = state.get("done", 0.0)
+        self.stretch = state.get("stretch", 1)
 
     def save(self, name: str = "last.pt") -> None:
         """Write a checkpoint; a killed run leaves the one before."""
@@ -150,6 +168,7 @@ class Trainer:
             "seconds": self.seconds,
             "offsets": self.offsets,
             "done": self.done,
+            "stretch": self.stretch,
         }
         torch.save(state, self.out / "part.pt")
         (self.out / "part.pt").replace(self.out / name)
@@ -182,9 +201,15 @@ class Trainer:
         seen = (seen / seen.sum(0)).to(device)
         energies, forces = energies_and_forces(self.model, block, rows, weights, training=True)
         n = block.positions.shape[1]
-        force = (torch.linalg.vector_norm(forces - block.forces[rows].to(device) + 1e-12, dim=-1)).mean() * KCAL
-        energy = ((energies - block.energies[rows].float().to(device)).abs() * seen).sum(0).mean() * KCAL
-        loss = force + (0.1 + 0.9 * self.done) * energy * (3.0 / n)
+        # Far inside contact an error counts relative to the force.
+        true = torch.linalg.vector_norm(block.forces[rows], dim=-1)
+        soft = (1.0 / (1.0 + true / STEEP)).to(device)
+        norm = torch.linalg.vector_norm(forces - block.forces[rows].to(device) + 1e-12, dim=-1)
+        force = (norm * soft).mean() * KCAL
+        error = (energies - block.energies[rows].float().to(device)).abs() * seen
+        energy = (error.sum(0) * soft.min(1).values).mean() * KCAL
+        least = 0.1 if self.arguments.start is None else 0.5
+        loss = force + (least + (1.0 - least) * self.done) * energy * (3.0 / n)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         # With this batch: a run that is resumed starts from the same number.
@@ -260,6 +285,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     result.add_argument("--labels", type=Path, required=True)
     result.add_argument("--out", type=Path, required=True)
+    result.add_argument("--start", type=Path, default=None, help="weights of another run (its last.pt) to start from")
     result.add_argument("--epochs", type=int, default=24)
     result.add_argument("--minutes", type=float, default=None, help="end this stretch, and the run, after so long")
     result.add_argument("--rate", type=float, default=3e-3)

@@ -16,6 +16,7 @@ from .drift import Drift, compute_drift
 from .free_energy import AngleFreeEnergy, compute_angle_free_energy
 from .interaction import InteractionEnergy, compute_interaction_energy
 from .ledger import LedgerSeries, compute_ledger
+from .performance import StepCost, compute_step_cost
 from .reweighting import Reweighting, compute_energies, compute_reweighting
 from .run_directory import RunDirectory
 from .spectrum import Spectrum, compute_dipole_spectrum, compute_dipoles, compute_ir_spectrum
@@ -36,6 +37,7 @@ __all__ = [
     "Reweighting",
     "RunDirectory",
     "Spectrum",
+    "StepCost",
     "StructureSummary",
     "TwinComparison",
     "Uncertainty",
@@ -53,6 +55,7 @@ __all__ = [
     "compute_link_geometry",
     "compute_reweighting",
     "compute_statistical_inefficiency",
+    "compute_step_cost",
     "compute_structure",
     "compute_twin_comparison",
     "compute_uncertainty",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .drift import compute_drift
 from .free_energy import compute_angle_free_energy
 from .interaction import compute_interaction_energy
 from .ledger import compute_ledger
+from .performance import compute_step_cost
 from .reweighting import compute_energies, compute_reweighting
 from .run_directory import RunDirectory, Table, Trajectory, write_table
 from .structure import StructureSummary, compute_structure
@@ -47,9 +48,10 @@ def analyse_run(
     *,
     twin: str | Path | None = None,
     frames: int = 500,
-    energy_frames: int = 100,
-    platform: str = "CPU",
+    energy_frames: int = 50,
+    platform: str | None = None,
     properties: Mapping[str, str] | None = None,
+    seconds: float = 3.0,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Analyse a run, and write ``analysis.json`` and ``analysis/*.csv`` into its directory.
@@ -68,9 +70,11 @@ def analyse_run(
     energy_frames
         At most so many for what needs energies: interaction, σ by atom, ledger.
     platform
-        Name of the OpenMM platform for these.
+        Name of the OpenMM platform for these; by default that of the run, or CPU where that is not to be had.
     properties
         Of the platform.
+    seconds
+        How long to measure what a step costs; 0 to leave it out.
     progress
         Called with the name of each part before it is computed.
 
@@ -94,16 +98,27 @@ def analyse_run(
     'energies'
     """
     run = RunDirectory(directory)
-    analysis = _Analysis(run, platform, dict(properties or {}), progress)
+    analysis = _Analysis(run, *_where(run, platform, properties), progress)
     analysis.part("energies", analysis.energies)
     analysis.read(frames, energy_frames)
     for name in ("structure", "free_energy", "boundary", "interaction", "uncertainty", "ledger"):
         analysis.part(name, getattr(analysis, name))
+    if seconds > 0:
+        analysis.part("performance", lambda: analysis.performance(seconds))
     if twin is not None:
         other = RunDirectory(twin)
         analysis.part("twin", lambda: analysis.twin(other, frames))
         analysis.part("reweighting", lambda: analysis.reweighting(other, energy_frames))
     return analysis.write()
+
+
+def _where(run: RunDirectory, platform: str | None, properties: Mapping[str, str] | None) -> tuple[str, dict[str, str]]:
+    """Settle where energies are computed."""
+    known = {openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())}
+    own = str(run.record.get("platform"))
+    if platform is None and own in known:
+        return own, dict(run.record.get("platform_properties") or {} if properties is None else properties)
+    return platform or "CPU", dict(properties or {})
 
 
 class _Missing(Exception):
@@ -178,7 +193,9 @@ class _Analysis:
     # --- parts
 
     def energies(self) -> dict[str, Any]:
-        stages = {name: table for name, table in self.run.stages().items() if len(table.get("time_ps", ())) >= _LEAST}
+        tables = self.run.stages()
+        stages = {name: table for name, table in tables.items()
+                  if np.isfinite(table.get("time_ps", np.empty(0))).sum() >= _LEAST}  # fmt: skip
         if not stages:
             raise _Missing(f"log.csv has fewer than {_LEAST} rows in any stage")
         return {name: self._stage(name, table) for name, table in stages.items()}
@@ -230,6 +247,8 @@ class _Analysis:
             region = tuple(int(atom) for atom in read.frames.topology.select("not water")) or None
         summary = self.summary = compute_structure(read.frames, region)
         atoms = range(read.frames.n_atoms) if region is None else region
+        if not read.atoms:
+            raise _Missing("the atoms of trajectory.pdb are not those of the structure")
         columns: dict[str, Any] = {"time_ps": summary.time, "rmsd_nm": summary.rmsd, "rg_nm": summary.rg}
         columns |= {f"hydrogen_bonds_{kind}": values for kind, values in summary.hydrogen_bonds.items()}
         if summary.sasa is not None:
@@ -240,7 +259,7 @@ class _Analysis:
         labels = [str(read.frames.topology.atom(atom)) for atom in atoms]
         found: dict[str, Any] = {
             "series": self.table("structure", columns),
-            "rmsf": self.table("rmsf", {"atom": list(self.run.region) or list(atoms), "name": labels,
+            "rmsf": self.table("rmsf", {"atom": [read.atoms[atom] for atom in atoms], "name": labels,
                                         "rmsf_nm": summary.rmsf}),
             "averages": {name: _average(compute_average(np.asarray(values, dtype=np.float64)))
                          for name, values in columns.items() if name != "time_ps" and len(values) >= _LEAST},
@@ -294,11 +313,11 @@ class _Analysis:
         columns: dict[str, Any] = {"time_ps": read.frames.time.astype(np.float64)}
         rows: list[dict[str, Any]] = []
         for place, (inside, outside) in enumerate(geometry.bonds):
-            name = f"{label[inside]}--{label[outside]}"
+            name = _bond_name(label, (inside, outside))
             columns[f"{name}_nm"] = geometry.lengths[:, place]
             rows.append({"kind": "bond", "name": name, "unit": "nm", "column": f"{name}_nm"})
         for place, atoms in enumerate(geometry.angles):
-            name = "-".join(label[atom] for atom in atoms)
+            name = _bond_name(label, atoms)
             columns[f"{name}_rad"] = geometry.values[:, place]
             rows.append({"kind": "angle", "name": name, "unit": "rad", "column": f"{name}_rad"})
         for row in rows:
@@ -356,8 +375,26 @@ class _Analysis:
         }
 
     def _hybrid(self) -> Any:
-        """Make the hybrid again from what the run was given."""
-        raise _Missing("the classical System is not in the directory")
+        """Make the hybrid again from the run file: the ledger needs the classical System too."""
+        from ..simulation import RunFile, prepare
+
+        file, record = self.run.path / "run.yaml", self.run.record
+        if not file.is_file():
+            raise _Missing("there is no run.yaml to make the classical System from")
+        prepared = prepare(RunFile.load(file, folder=record.get("folder")))
+        if prepared.hybrid is None:
+            raise _Missing("the run is no hybrid")
+        if prepared.potential is not None and prepared.potential.sha256 != record.get("model_sha256"):
+            raise _Missing("the potential has changed since the run")
+        return prepared.hybrid
+
+    def performance(self, seconds: float) -> dict[str, Any]:
+        read = self._need_frames(few=True, all_atoms=True)
+        cost = compute_step_cost(
+            read.frames[-1], self._system(), platform=self.platform, properties=self.properties, seconds=seconds
+        )
+        return {**{f"{name}_ms": value for name, value in _fields(cost).items() if name != "platform"},
+                "ideal_ms": cost.ideal, "platform": cost.platform}  # fmt: skip
 
     def twin(self, other: RunDirectory, frames: int) -> dict[str, Any]:
         read, second = self._need_frames(), other.trajectory(frames)
@@ -400,6 +437,14 @@ class _Analysis:
             "free_energy": result.free_energy,
             "free_energy_error": result.free_energy_error,
         }
+
+
+def _bond_name(labels: Sequence[str], atoms: Sequence[int]) -> str:
+    """Name bonded atoms: ``CB–CA (PHE6)`` within a residue, with all residues where there are several."""
+    residues, names = zip(*(labels[atom].rsplit("-", 1) for atom in atoms), strict=True)
+    if len(set(residues)) == 1:
+        return f"{'–'.join(names)} ({residues[0]})"
+    return "–".join(labels[atom] for atom in atoms)
 
 
 def _fields(item: Any) -> dict[str, Any]:

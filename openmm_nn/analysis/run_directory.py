@@ -36,6 +36,8 @@ class Trajectory:
         Whether all particles of the System are in it.
     region
         Positions of the region's atoms among those of the trajectory, as far as they are in it.
+    atoms
+        System index of each atom of the trajectory; empty if it cannot be told.
     stride
         One frame in so many was read.
     total
@@ -47,6 +49,7 @@ class Trajectory:
     frames: mdtraj.Trajectory
     complete: bool
     region: tuple[int, ...]
+    atoms: tuple[int, ...]
     stride: int
     total: int
     truncated: str
@@ -256,7 +259,7 @@ class RunDirectory:
         indices = self._indices(topology, part, whole)
         places = {atom: place for place, atom in enumerate(indices)}
         region = tuple(places[atom] for atom in self.region if atom in places)
-        return Trajectory(traj, part is None, region, stride, total, truncated)
+        return Trajectory(traj, part is None, region, tuple(indices), stride, total, truncated)
 
     def _indices(self, topology: mdtraj.Topology, part: Path | None, whole: Path | None) -> list[int]:
         """System indices of the trajectory's atoms."""

@@ -198,7 +198,8 @@ def _sasa(traj: mdtraj.Trajectory, atoms: NDArray[np.int64]) -> Array | None:
     """Area of the region by `mdtraj.shrake_rupley`, with all that is not water, and water that is in the region."""
     import mdtraj
 
-    dry = np.union1d(traj.topology.select("not water"), atoms)
+    # An empty selection is an array of floats.
+    dry = np.union1d(traj.topology.select("not water"), atoms).astype(np.int64)
     if len(dry) > _LARGEST_SASA:
         return None
     areas = mdtraj.shrake_rupley(traj.atom_slice(dry), mode="atom")

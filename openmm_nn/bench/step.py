@@ -218,8 +218,11 @@ def _bare_model(
     card = potential.card
     dtype = torch.float64 if card.dtype == "float64" else torch.float32
     with quiet_torchscript():
-        module = torch.jit.freeze(potential.module.eval().to(dtype))
-    elements = [atom.element.atomic_number for atom in topology.atoms()]
+        module = potential.module.copy().eval().to(dtype)
+        elements = [atom.element.atomic_number for atom in topology.atoms()]
+        if hasattr(module, "specialize"):
+            module.specialize(torch.tensor([elements[index] for index in atoms]))
+        module = torch.jit.freeze(module)
     x = positions[list(atoms)].value_in_unit(unit.nanometer) / card.length_factor
     x -= x.mean(axis=0)
     values: dict[str, Any] = {

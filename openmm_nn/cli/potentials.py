@@ -82,7 +82,9 @@ def _wrap(entry: Any) -> str:
 def inspect(
     source: Annotated[str, typer.Argument(metavar="FILE", help="A model file, or a name that `models` lists.")],
     as_json: Annotated[bool, typer.Option("--json", help="The card and the hash as JSON.")] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Let code inside a foreign checkpoint run.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code inside a foreign checkpoint, or a .pt2, run.")
+    ] = False,
 ) -> None:
     """Show what a model file says of itself: card, hash, and the signature of its module.
 
@@ -126,12 +128,18 @@ def export(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A model file, or a name that `models` lists.")],
     target: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: .pt, or .pt2 for aotinductor.")],
     format_: Annotated[
-        str, typer.Option("--format", help="torchscript, aotinductor (machine code), or torchforce (for openmm-torch).")
-    ] = "torchscript",
+        str | None,
+        typer.Option(
+            "--format",
+            help="torchscript, aotinductor (machine code), or torchforce (for openmm-torch); by default as FILE ends.",
+        ),
+    ] = None,
     card: Annotated[
         Path | None, typer.Option("--card", metavar="JSON", help="A card for a file that has none.")
     ] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Let code inside a foreign checkpoint run.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code inside a foreign checkpoint, or a .pt2, run.")
+    ] = False,
     portable: Annotated[
         bool, typer.Option("--portable", help="Machine code for any processor of this kind; slower.")
     ] = False,
@@ -140,7 +148,7 @@ def export(
 
     openmm-nn export ani2x/0 ani2x-0.pt
 
-    openmm-nn export model.pt model.pt2 --format aotinductor
+    openmm-nn export model.pt model.pt2
     """
     with readable():
         from .. import ModelCard, export_potential, load_potential
@@ -158,6 +166,7 @@ def export(
             fail(f"FILE: got {str(target)!r}, which exists; allowed: a new file. To fix: give another name.")
         potential = load_potential(source, card=given, trust=trust)
         chosen = dataclasses.replace(potential.card, format="torchscript")
+        format_ = format_ or ("aotinductor" if target.suffix == ".pt2" else "torchscript")
         written = export_potential(potential.module, target, chosen, format=format_, portable=portable)
         output.out.print(f"{target} is written, sha256 {written.sha256}", soft_wrap=True, markup=False)
 
@@ -181,7 +190,9 @@ def preflight(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the checks.")] = False,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Let code inside a foreign checkpoint run.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code inside a foreign checkpoint, or a .pt2, run.")
+    ] = False,
 ) -> None:
     """Examine a potential on a structure before it is believed; the status is 1 if a check fails.
 

@@ -101,7 +101,7 @@ class _Bars:
             self._tasks[value.stage] = self._bars.add_task(
                 f"{_STAGES[value.stage]:<20}", total=value.steps or None, count="", text=""
             )
-        count = f"{value.step}/{value.steps}" if value.steps else ""
+        count = f"{value.step}/{value.steps}" if value.steps else (str(value.step) if value.step else "")
         self._bars.update(
             self._tasks[value.stage], completed=value.step, count=count, text=describe(value), total=value.steps or None
         )
@@ -124,10 +124,8 @@ class _Lines:
         ends = value.steps > 0 and value.step == value.steps
         if value.stage == self._stage and now - self._last < _SECONDS and not ends:
             return
-        if value.stage == "minimise" and ends and value.stage == self._stage and now - self._last < 1.0:
-            return
         self._stage, self._last = value.stage, now
-        count = f" step {value.step} of {value.steps}" if value.steps else ""
+        count = f" step {value.step} of {value.steps}" if value.steps else (f" {value.step}" if value.step else "")
         text = describe(value)
         line = f"{_STAGES[value.stage]}{count}{': ' if text else ''}{text}"
         output.err.print(line, soft_wrap=True, markup=False)

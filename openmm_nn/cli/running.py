@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +73,7 @@ def run(
         from .. import simulation
 
         target = directory if directory is not None else Path(file.stem)
-        with showing() as progress:
+        with showing() as progress, _interruptible(target):
             result = simulation.run(runfile, target, progress=progress)
         _tell(result.status, result.reason, target)
 
@@ -100,9 +102,18 @@ def continue_(
     with readable():
         from .. import simulation
 
-        with showing() as progress:
+        with showing() as progress, _interruptible(directory):
             result = simulation.continue_run(directory, length=length, progress=progress)
         _tell(result.status, result.reason, directory)
+
+
+@contextlib.contextmanager
+def _interruptible(directory: Path) -> Iterator[None]:
+    """Say how a run goes on that was interrupted from the keyboard."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"`openmm-nn continue {directory}` goes on from the last checkpoint.", "interrupted")
 
 
 def _tell(status: str, reason: str | None, directory: Path) -> None:

@@ -10,13 +10,13 @@ Larsen et al., J. Phys. Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..card import ModelCard
 from ..errors import CardError, MissingDependencyError, ModelError, UnsupportedError, message
+from .compose import is_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class ASECalculators:
 
     def missing(self) -> str:
         """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if importlib.util.find_spec("ase") is None:
+        if not is_installed("ase"):
             return f"ASE is not installed; install it with: {_INSTALL}"
         return ""
 

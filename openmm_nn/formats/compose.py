@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
 from openmm.app.element import Element
 
-__all__ = ["atomic_number", "dtype_of", "is_element", "species_table"]
+__all__ = ["atomic_number", "dtype_of", "is_element", "is_installed", "species_table"]
 
 _LARGEST = 118
 
@@ -108,3 +109,29 @@ def is_element(symbol: str) -> bool:
         return bool(Element.getBySymbol(symbol).symbol == symbol)
     except KeyError:
         return False
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported; a folder of that name beside a script is none.
+
+    Parameters
+    ----------
+    package
+        Name of the package.
+
+    Returns
+    -------
+    bool
+        Whether it is there.
+
+    Examples
+    --------
+    >>> from openmm_nn.formats.compose import is_installed
+    >>> is_installed("openmm"), is_installed("no_such_package")
+    (True, False)
+    """
+    try:
+        found = importlib.util.find_spec(package)
+    except ValueError:  # set aside by someone
+        return False
+    return found is not None and found.origin is not None

@@ -7,6 +7,7 @@ import io
 import pickletools
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any
 
 from ..errors import ModelError, ParameterError, message
 from ..runner import quiet_torchscript, read_script
+from ..scriptcheck import check_script_archive
 
 __all__ = ["ForeignFile", "inspect_file", "read_foreign_script", "require_trust"]
 
 _MANGLED = re.compile(r"___torch_mangle_\d+\.|\.?___torch_mangle_\d+")
+_LARGEST_INDEX = 1 << 26  # bytes: tensors lie outside of the pickle
 _LARGEST_EXTRA = 1 << 20  # bytes: what describes a model is text; tables of compressed models are not needed to tell
+_LARGEST_EXTRAS = 1 << 26
+_LARGEST_PICKLE = 1 << 28  # bytes: the weights themselves lie beside it
 
 
 @dataclass(frozen=True)
@@ -146,14 +151,18 @@ def _inspect(path: Path, changed: int, size: int) -> ForeignFile | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
-            extra = {
-                name.removeprefix("extra/"): archive.read(entry)
+            extras = {
+                name: entry
                 for name, entry in names.items()
                 if name.startswith("extra/") and entry.file_size <= _LARGEST_EXTRA
             }
+            if sum(entry.file_size for entry in extras.values()) > _LARGEST_EXTRAS:
+                return None
+            extra = {name.removeprefix("extra/"): archive.read(entry) for name, entry in extras.items()}
             script = "constants.pkl" in names
-            content = archive.read(names["data.pkl"]) if "data.pkl" in names else b""
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+            pickle = names.get("data.pkl")
+            content = b"" if pickle is None or pickle.file_size > _LARGEST_PICKLE else archive.read(pickle)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, LookupError):
         return None
     pickled, words = _read_opcodes(content)
     if script:
@@ -198,8 +207,12 @@ def read_foreign_script(file: ForeignFile) -> Any:
         If torch cannot read it.
     """
     try:
+        data = file.path.read_bytes()
+        check_script_archive(data, str(file.path))
         with quiet_torchscript():
-            module = read_script(file.path.read_bytes())
+            module = read_script(data)
+    except ModelError:
+        raise
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).strip().splitlines()[:3])
         raise ModelError(

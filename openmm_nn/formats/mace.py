@@ -10,7 +10,6 @@ Batatia et al., NeurIPS 35, 11423 (2022), doi:10.48550/arXiv.2206.07697 (MACE).
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..card import ModelCard
 from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
-from .compose import dtype_of, species_table
+from .compose import dtype_of, is_installed, species_table
 from .files import ForeignFile, inspect_file, read_foreign_script, require_trust
 
 __all__ = ["FORMAT", "MACE"]
@@ -45,7 +44,7 @@ class MACE:
 
     def missing(self) -> str:
         """Return what saved models need; exported ones need nothing."""
-        if importlib.util.find_spec("mace") is None:
+        if not is_installed("mace"):
             return f"mace-torch is not installed; install it with: {_INSTALL}"
         return ""
 

@@ -10,7 +10,6 @@ Eastman et al., J. Phys. Chem. B 128, 109 (2024), doi:10.1021/acs.jpcb.3c06662 (
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..card import ModelCard
 from ..errors import CardError, MissingDependencyError, ModelError, ParameterError, message
+from .compose import is_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class OpenMMML:
 
     def missing(self) -> str:
         """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if importlib.util.find_spec("openmmml") is None:
+        if not is_installed("openmmml"):
             return f"OpenMM-ML is not installed; install it with: {_INSTALL}"
         return ""
 

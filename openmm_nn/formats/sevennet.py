@@ -10,7 +10,6 @@ Park et al., J. Chem. Theory Comput. 20, 4857 (2024), doi:10.1021/acs.jctc.4c001
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any
 from ..card import ModelCard
 from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
 from ..runner import quiet_torchscript
-from .compose import species_table
+from .compose import is_installed, species_table
 from .files import ForeignFile, inspect_file, read_foreign_script
 
 __all__ = ["FORMAT", "SevenNet"]
@@ -50,7 +49,7 @@ class SevenNet:
 
     def missing(self) -> str:
         """Return what names need; files need nothing."""
-        if importlib.util.find_spec("sevenn") is None:
+        if not is_installed("sevenn"):
             return f"sevenn is not installed; install it with: {_INSTALL}"
         return ""
 

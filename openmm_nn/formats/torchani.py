@@ -189,9 +189,7 @@ def _canonical(ani: Any, device: str) -> Any:
             self.aev_computer = network.aev_computer
             self.networks = networks
 
-        def forward(
-            self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor
-        ) -> Tensor:
+        def forward(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
             # torchani counts every pair once. A pair of an atom and its own image is told from its reverse by the
             # sign of the first component of the shift that is not zero.
             first, second = edge_index[0], edge_index[1]

@@ -119,6 +119,7 @@ def scheme_sites(scheme: str, charge: float, outside: int, seconds: list[int]) -
 
     Examples
     --------
+    >>> from openmm_nn.hybrid.charges import scheme_sites
     >>> [(site.fraction, site.charge) for site in scheme_sites("rcd", 0.3, 0, [1])]
     [(0.5, 0.6), (1.0, -0.3)]
     """

@@ -215,6 +215,8 @@ def create_hybrid_system(
     --------
     Two argon atoms among four, described by a spring:
 
+    >>> import openmm
+    >>> from openmm import app
     >>> from openmm_nn import create_hybrid_system, load_potential
     >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
     >>> chain = topology.addChain()

@@ -44,6 +44,7 @@ def covalent_radius(atomic_number: int) -> float:
 
     Examples
     --------
+    >>> from openmm_nn.hybrid.radii import covalent_radius
     >>> covalent_radius(6)
     0.075
     """

@@ -106,7 +106,8 @@ def preflight(
     'pass'
     """
     # Here, since these load openmm and what evaluates potentials.
-    from .subject import formula, make_subject
+    from .structure import formula
+    from .subject import make_subject
 
     _load_families()
     chosen = select(checks)

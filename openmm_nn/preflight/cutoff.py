@@ -27,6 +27,7 @@ _STEP_FAIL, _STEP_WARN = 0.02, 0.002
 _KINK_FAIL, _KINK_WARN = 2.0, 0.2
 """kJ/mol/nm"""
 _MOST_PAIRS = 3
+_MOLECULES = "two molecules, between their centres"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ def largest_jumps(evaluate: Callable[[float], tuple[float, Array, float]], nodes
     steps = [_mismatch(values[i], values[i + 1], nodes[i + 1] - nodes[i]) for i in range(len(nodes) - 1)]
     changes = np.array([np.abs(values[i + 1][1] - values[i][1]).max() for i in range(len(nodes) - 1)])
     # A kink stands out from the changes on both sides of it; a steep place does not.
-    smooth = np.minimum(np.r_[changes[1:], np.inf], np.r_[np.inf, changes[:-1]])
+    smooth = np.maximum(np.r_[changes[1:], np.inf], np.r_[np.inf, changes[:-1]])
     candidates = [int(np.argmax(steps)), int(np.argmax(changes - smooth)), int(np.argmax(changes))]
     found = [
         _bisect(evaluate, (float(nodes[i]), values[i]), (float(nodes[i + 1]), values[i + 1]), by)
@@ -120,10 +121,16 @@ def cutoff_smoothness(subject: Subject) -> Check:
     if len(subject.fragment.numbers) > 1:
         extent = float(np.ptp(subject.fragment.positions[:, 0]))
         nodes = np.linspace(extent + 0.35, extent + 1.05 * cutoff, _POINTS // 2)
-        found += [("two molecules", jump) for jump in largest_jumps(lambda s: _molecules_at(subject, s), nodes)]
-    where, step = max(found, key=lambda entry: entry[1].energy)
-    kink_where, kink = max(found, key=lambda entry: entry[1].force)
+        found += [(_MOLECULES, jump) for jump in largest_jumps(lambda s: _molecules_at(subject, s), nodes)]
     noise = subject.noise
+    # Of a pair the distance says where to look, so that it comes first if it jumps at all.
+    pairs = [entry for entry in found if entry[0] != _MOLECULES]
+    where, step = max(pairs, key=lambda entry: entry[1].energy)
+    if step.energy <= _STEP_FAIL + 20.0 * noise:
+        where, step = max(found, key=lambda entry: entry[1].energy)
+    kink_where, kink = max(pairs, key=lambda entry: entry[1].force)
+    if kink.force <= _KINK_FAIL + 2.0e3 * noise:
+        kink_where, kink = max(found, key=lambda entry: entry[1].force)
     details = {
         "step_kJ_mol": step.energy,
         "step_at_nm": step.distance,

@@ -16,7 +16,8 @@ from openmm import unit
 from .plausibility import relax
 from .registry import register
 from .report import Check
-from .subject import Subject, mass_of
+from .structure import mass_of
+from .subject import Subject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,10 @@ class Trace:
     times: Array
     totals: Array
     broken: str
+
+
+class _Exploded(Exception):
+    """Atoms are where no molecule reaches."""
 
 
 def constant_energy(subject: Subject, timestep: float, steps: int, samples: int) -> Trace:
@@ -104,6 +109,7 @@ def constant_energy(subject: Subject, timestep: float, steps: int, samples: int)
     context.setPositions(start)
     context.setVelocitiesToTemperature(subject.temperature, subject.seed + 1)
     every = max(1, steps // samples)
+    extent = 100.0 + 10.0 * float(np.ptp(start, axis=0).max())
     times, totals, broken = [], [], ""
     try:
         for k in range(steps // every + 1):
@@ -115,7 +121,14 @@ def constant_energy(subject: Subject, timestep: float, steps: int, samples: int)
                 break
             times.append(k * every * timestep)
             totals.append(total)
-            integrator.step(every)
+            for _ in range(every):
+                integrator.step(1)
+                # A look before the next evaluation: what explodes must not reach a neighbour list.
+                x = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+                if not np.ptp(x, axis=0).max() < extent:
+                    raise _Exploded
+    except _Exploded:
+        broken = "the molecule exploded"
     except openmm.OpenMMException as error:
         broken = str(error)
     subject.evaluations += len(times) * every

@@ -219,7 +219,7 @@ def closed_loop_work(subject: Subject) -> Check:
             work += done
             effort += abs(done)
         worst, size = max(worst, abs(work)), max(size, effort)
-    allowed = 5e-3 * size + 5.0 * subject.noise
+    allowed = 1e-3 * size + 5.0 * subject.noise
     details = {"work_both_ways_kJ_mol": size, "radius_nm": radius}
     name, unit = "closed_loop_work", "kJ/mol"
     if worst > allowed:

@@ -173,7 +173,7 @@ def size_consistency(subject: Subject) -> Check:
     apart = float(np.ptp(x, axis=0).max()) + max(3.0 * subject.card.cutoff_nm, 5.0)
     charge = subject.charge
     one = subject.run(x, fragment.numbers, charge=charge)
-    both = np.concatenate([x, [*x, apart, 0.0, 0.0]])
+    both = np.concatenate([x, x + np.array([apart, 0.0, 0.0])])
     two = subject.run(both, [*fragment.numbers, *fragment.numbers], charge=2 * charge)
     change = abs(two.energy - 2.0 * one.energy)
     allowed = 1e-2 + 100.0 * subject.noise

@@ -14,7 +14,8 @@ from ..units import ENERGY_UNITS, LENGTH_UNITS
 from .minimise import minimise
 from .registry import register
 from .report import Check
-from .subject import Fragment, Subject, mass_of
+from .structure import Fragment, mass_of
+from .subject import Subject
 from .tables import bond_length, force_constant, stretch_of, wavenumber
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _SOFTEST, _STIFFEST = 0.75, 1.33
 _BONDS_STEPS = 60
 _STRETCHED = 1.6
 """A bond longer than this times what it should be is broken."""
+
+_MUCH_LOWER = 20.0
+"""kJ/mol for an atom."""
 
 _MOST_STRETCHES = 12
 _UNIT_TOLERANCE = 0.30
@@ -103,7 +107,10 @@ def _relax(subject: Subject) -> Relaxed:
 
 
 def _sizes(subject: Subject, centred: Array) -> list[float]:
-    """Return factors at which the energy has a minimum when all distances are multiplied; the likeliest first."""
+    """Return factors at which the energy has a minimum when all distances are multiplied; the likeliest first.
+
+    The size given comes first, unless one that a mix-up of units would explain has a much lower energy.
+    """
     factors = np.exp(np.linspace(math.log(1 / 30), math.log(30), 57))
     energies = np.array([_energy(subject, factor * centred) for factor in factors])
     found = []
@@ -113,8 +120,11 @@ def _sizes(subject: Subject, centred: Array) -> list[float]:
     if not found:
         return []
     found.sort(key=lambda pair: pair[1])
-    near = [size for size, _ in found if 0.75 < size < 1.34]
-    return [*near, *(size for size, _ in found if size not in near)][:4]
+    near = [pair for pair in found if abs(math.log(pair[0])) < _UNIT_TOLERANCE]
+    explained = [pair for pair in found if pair not in near and _length_mix_up(pair[0], subject.card.length_unit)]
+    if near and explained and explained[0][1] > near[0][1] - _MUCH_LOWER * len(centred):
+        explained = []
+    return [size for size, _ in dict.fromkeys([*explained, *near, *found])][:5]
 
 
 def _energy(subject: Subject, positions: Array) -> float:

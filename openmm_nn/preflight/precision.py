@@ -15,6 +15,9 @@ __all__: list[str] = []
 _NOISE_FAIL, _NOISE_WARN = 1.0, 0.02
 """kJ/mol; a quarter of kT is 0.6."""
 
+_HALF = 2e-6
+"""Scatter over the energy itself, beyond which numbers are coarser than single precision makes them."""
+
 _REPEATS = 4
 
 
@@ -25,8 +28,9 @@ def energy_noise(subject: Subject) -> Check:
     double = subject.noise if subject.has_double else None
     details = {"in_double_kJ_mol": double}
     name, unit = "energy_noise", "kJ/mol"
-    if own > _NOISE_FAIL:
-        coarse = double is not None and double > 0.3 * own
+    coarse = double is not None and double > 0.3 * own
+    model = abs(subject.run(subject.positions, box=subject.box, forces=False).energy - _offset(subject))
+    if own > _NOISE_FAIL or (coarse and own > _NOISE_WARN + _HALF * model):
         cause = (
             "It is there when the module runs in double precision too: something inside computes with less, as "
             "float16 or bfloat16 do. Export it without autocast and half()."

@@ -107,10 +107,10 @@ def run_checks(subject: Subject, names: Iterable[str] | None) -> tuple[Check, ..
     done: list[Check] = []
     stopped = ""
     for name in dict.fromkeys((*_GATES, *chosen)):
-        if name in _GATES:
+        if name in _GATES and not stopped:
             found = _run(name, subject)
             if found.verdict == "fail":
-                stopped = stopped or name
+                stopped = name
             if name in chosen or found.verdict == "fail":
                 done.append(found)
             continue

@@ -24,6 +24,9 @@ __all__: list[str] = []
 _FAIL, _WARN = 60.0, 600.0
 """kJ/mol. Collisions at 300 K reach some tens of kT, 100 kJ/mol; beyond the second, only in bad starting structures."""
 
+_WELL = 0.75
+"""Distance over the sum of covalent radii below which no bond is at rest."""
+
 _SHORTEST = 0.35
 _POINTS = 16
 _MOST_KINDS = 4
@@ -49,7 +52,7 @@ def short_range_wall(subject: Subject) -> Check:
     name, unit = "short_range_wall", "kJ/mol"
     if subject.feels_origin:
         return Check(name, None, "", "skipped", "The energy is an external field: atoms have no walls.")
-    walls = [*_bonds(subject), *_contacts(subject)]
+    walls = [*_bonds(subject), *_contacts(subject)] if subject.fragment.bonds else _pairs(subject)
     if not walls:
         return Check(name, None, "", "skipped", "One atom has nothing to be pushed against.")
     broken = [wall for wall in walls if wall.broken is not None]
@@ -112,7 +115,27 @@ def _bonds(subject: Subject) -> list[_Wall]:
             return x
 
         distances = np.linspace(length, _SHORTEST * length, _POINTS)
-        walls.append(_climb(label, [_energy(subject, at(float(r)), fragment.numbers) for r in distances], distances))
+        ratios = distances / bond_length(fragment.numbers[i], fragment.numbers[j])
+        energies = [_energy(subject, at(float(r)), fragment.numbers) for r in distances]
+        walls.append(_climb(label, energies, distances, ratios))
+    return walls
+
+
+def _pairs(subject: Subject) -> list[_Wall]:
+    """Push two atoms together, where there are no molecules."""
+    if "atomic_numbers" not in subject.card.inputs:
+        return []
+    kinds = sorted(set(subject.fragment.numbers))[:3]
+    walls = []
+    for k, first in enumerate(kinds):
+        for second in kinds[k:]:
+            ratios = np.linspace(2.2, _SHORTEST, _POINTS)
+            distances = ratios * bond_length(first, second)
+            energies = [
+                _energy(subject, np.array([[0.0, 0.0, 0.0], [r, 0.0, 0.0]]), (first, second)) for r in distances
+            ]
+            label = f"two atoms {element_symbol(first)}, {element_symbol(second)}"
+            walls.append(_climb(label, energies, distances, ratios))
     return walls
 
 
@@ -132,11 +155,14 @@ def _contacts(subject: Subject) -> list[_Wall]:
         # Inwards until the closest atoms are at a third of a bond's length.
         inside = int(np.argmax(near < _SHORTEST)) if np.any(near < _SHORTEST) else len(shifts)
         first = int(np.argmax(near < 2.2)) if np.any(near < 2.2) else 0
-        if inside - first < 2:
+        # Once they pass through one another the closest atoms part again.
+        parting = np.flatnonzero(np.diff(near[first:inside]) > 0.0)
+        inside = first + int(parting[0]) + 1 if len(parting) else inside
+        if inside - first < _POINTS // 2:
             continue
         picked = np.unique(np.linspace(first, inside - 1, _POINTS).astype(int))
         energies = [_energy(subject, np.concatenate([x, turned + shifts[k] * direction]), numbers) for k in picked]
-        walls.append(_climb(label, energies, shifts[picked]))
+        walls.append(_climb(label, energies, shifts[picked], near[picked]))
     return walls
 
 
@@ -153,7 +179,7 @@ def _energy(subject: Subject, x: Array, numbers: object) -> float:
         return float("nan")
 
 
-def _climb(label: str, energies: list[float], distances: Array) -> _Wall:
+def _climb(label: str, energies: list[float], distances: Array, ratios: Array) -> _Wall:
     """Follow the energy inwards from its lowest point, up to where it falls by more than it wiggles."""
     values = np.array(energies)
     finite = np.isfinite(values)
@@ -161,8 +187,9 @@ def _climb(label: str, energies: list[float], distances: Array) -> _Wall:
     reached = values if broken is None else values[: int(np.argmin(finite))]
     if len(reached) < 2:
         return _Wall(label, 0.0, None, broken)
-    # The well may be anywhere in the first half: contacts start from afar.
-    bottom = int(np.argmin(reached[: max(2, len(reached) // 2)]))
+    # A well is where bonds and contacts are; what is deeper inside is a hole.
+    outside = max(1, int(np.sum(ratios[: len(reached)] > _WELL)))
+    bottom = int(np.argmin(reached[:outside]))
     inward = reached[bottom:] - reached[bottom]
     top = np.maximum.accumulate(inward)
     fallen = np.flatnonzero(inward < 0.7 * top - 1.0)

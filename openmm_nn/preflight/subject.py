@@ -10,24 +10,24 @@ import numpy as np
 from openmm import app, unit
 
 from ..errors import ModelError, ParameterError, ParticleError, message
-from ..evaluate import EngineResult, Evaluator, element_symbol, potential_parameters
-from ..geometry import WholeMaker, as_box, minimum_image
-from ..hybrid.radii import covalent_radius
+from ..evaluate import EngineResult, Evaluator, potential_parameters
+from ..geometry import WholeMaker, as_box
 from ..potential import Potential
 from ..units import in_nanometers
+from .structure import Fragment, find_bonds, mass_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-__all__ = ["Subject", "formula", "make_subject"]
+__all__ = ["Subject", "make_subject"]
 
 _LARGEST = 100
 """Atoms of a fragment on which the checks that need hundreds of evaluations are made."""
 
-_BOND_REACH = 1.3
-"""Two atoms closer than this times the sum of their covalent radii count as bonded."""
+_LINE = 0.0005
+"""Half the length in nm of the line on which the scatter of the energy is measured."""
 
 
 class Subject:
@@ -256,21 +256,19 @@ class Subject:
         float
             Standard deviation in kJ/mol.
         """
+        energies = self._line(precision)
+        rest = _scatter(energies)
+        if precision != "double" and self.has_double:
+            # Steps that are longer than the line leave no scatter on it; double precision shows them.
+            rest = max(rest, float(np.sqrt(np.mean((energies - self._line("double")) ** 2))))
+        return rest
+
+    def _line(self, precision: str) -> Array:
+        """Energies along a short line, kJ/mol."""
         direction = self.random("noise").normal(size=self.positions.shape)
         direction /= np.abs(direction).max()
-        t = np.linspace(-1.0, 1.0, 13)
-        energies = np.array(
-            [
-                self.run(
-                    self.disturbed + 0.0005 * s * direction, box=self.box, precision=precision, forces=False
-                ).energy
-                for s in t
-            ]
-        )
-        energies -= energies.mean()
-        degree = 5
-        rest = energies - np.polynomial.polynomial.polyval(t, np.polynomial.polynomial.polyfit(t, energies, degree))
-        return float(np.sqrt(np.sum(rest**2) / (len(t) - degree - 1)))
+        points = (self.disturbed + s * direction for s in np.linspace(-_LINE, _LINE, 13))
+        return np.array([self.run(x, box=self.box, precision=precision, forces=False).energy for x in points])
 
     @property
     def feels_origin(self) -> bool:
@@ -292,88 +290,13 @@ class Subject:
         return np.array([mass_of(number) for number in self.numbers])
 
 
-@dataclasses.dataclass(frozen=True)
-class Fragment:
-    """Atoms of a structure as a cluster.
-
-    Parameters
-    ----------
-    atoms
-        Their indices in the structure.
-    numbers
-        (n,) atomic numbers.
-    positions
-        (n,3) float64, nm.
-    bonds
-        Pairs of indices below n.
-    """
-
-    atoms: tuple[int, ...]
-    numbers: tuple[int, ...]
-    positions: Array
-    bonds: tuple[tuple[int, int], ...]
-
-
-def mass_of(number: int) -> float:
-    """Return the mass of an element in Da; that of carbon for numbers of no element."""
-    try:
-        return float(app.Element.getByAtomicNumber(number).mass.value_in_unit(unit.dalton))
-    except KeyError:
-        return 12.0
-
-
-def formula(numbers: Sequence[int]) -> str:
-    """Return a formula in Hill order.
-
-    Parameters
-    ----------
-    numbers
-        Atomic numbers.
-
-    Returns
-    -------
-    str
-        Such as ``C2H6O``.
-
-    Examples
-    --------
-    >>> from openmm_nn.preflight.subject import formula
-    >>> formula([8, 1, 1])
-    'H2O'
-    """
-    symbols = [element_symbol(number) for number in numbers]
-    counts = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    order: list[str] = [s for s in ("C", "H") if s in counts and "C" in counts]
-    order += [s for s in counts if s not in order]
-    return "".join(f"{s}{counts[s] if counts[s] > 1 else ''}" for s in order)
-
-
-def find_bonds(numbers: Sequence[int], positions: Array, box: Array | None) -> tuple[tuple[int, int], ...]:
-    """Find pairs of atoms at the distance of a bond.
-
-    Parameters
-    ----------
-    numbers
-        (N,) atomic numbers.
-    positions
-        (N,3) float64, nm.
-    box
-        (3,3), nm, or None.
-
-    Returns
-    -------
-    tuple of (int, int)
-        Pairs with the first index lower.
-    """
-    radii = np.array([covalent_radius(n) if 1 <= n <= 118 else 0.0 for n in numbers])
-    found: list[tuple[int, int]] = []
-    for i in range(len(numbers) - 1):
-        delta = positions[i + 1 :] - positions[i]
-        if box is not None:
-            delta = minimum_image(delta, box)
-        near = np.linalg.norm(delta, axis=1) < _BOND_REACH * (radii[i + 1 :] + radii[i])
-        found += [(i, i + 1 + int(j)) for j in np.flatnonzero(near)]
-    return tuple(found)
+def _scatter(energies: Array) -> float:
+    """Return the standard deviation around a polynomial of fifth order."""
+    t = np.linspace(-1.0, 1.0, len(energies))
+    values = energies - energies.mean()
+    fit = np.polynomial.polynomial.polyfit(t, values, 5)
+    rest = values - np.polynomial.polynomial.polyval(t, fit)
+    return float(np.sqrt(np.sum(rest**2) / (len(t) - 6)))
 
 
 def make_subject(

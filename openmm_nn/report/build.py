@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def make_report(
     analyse: bool | None = None,
     platform: str | None = None,
     properties: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a page about a run: warnings first, then what ran, what it looks like, and every figure explained.
 
@@ -45,6 +46,8 @@ def make_report(
         was written.
     platform, properties
         For the analysis, see there.
+    progress
+        Called with the name of each part of the analysis, and with ``page``, before it is made.
 
     Returns
     -------
@@ -70,9 +73,12 @@ def make_report(
     jinja2, script = _jinja2(), _plotly()
     run = RunDirectory(directory)
     if analyse or (analyse is None and _outdated(run)):
-        analyse_run(directory, platform=platform, properties=properties)
+        analyse_run(directory, platform=platform, properties=properties, progress=progress)
+    if progress is not None:
+        progress("page")
     analysis = run.json("analysis.json") or {}
-    sections = make_sections(run, analysis)
+    scene = make_scene(run)
+    sections = [part for part in make_sections(run, analysis) if scene is not None or not part.viewer]
     figures = [figure for section in sections for figure in section.figures]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -82,13 +88,21 @@ def make_report(
         title=run.record.get("title") or run.path.resolve().name,
         status=run.status,
         version=__version__,
-        record=run.record,
-        analysis=analysis,
+        subtitle=[
+            str(word)
+            for word in (
+                (run.record.get("card") or {}).get("name"),
+                run.record.get("platform"),
+                run.record.get("started"),
+            )
+            if word
+        ],
+        analysed=analysis.get("written"),
         notices=collect_notices(run, analysis),
         facts=facts(run, analysis),
         sections=sections,
         figures=_data([figure.to_dict() for figure in figures]),
-        scene=_data(make_scene(run)),
+        scene=_data(scene),
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         scripts=[(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("figures.js", "viewer.js")],
         plotly=script if figures else "",

@@ -11,7 +11,7 @@ import numpy as np
 from ..analysis import RunDirectory
 from ..analysis.run_directory import read_table
 from .energy_figures import energy_figures, performance_figures, production, temperature_figures, timeline
-from .figure import Figure
+from .figure import Figure, with_error
 from .neural_figures import interaction_figures, twin_figures, uncertainty_figures
 from .structure_figures import boundary_figures, structure_figures
 
@@ -50,6 +50,7 @@ class Section:
     tables: Sequence[Table] = ()
     blocks: Sequence[tuple[str, str]] = field(default=())
     viewer: bool = False
+    short: str = ""
 
 
 def facts(run: RunDirectory, analysis: dict[str, Any]) -> list[Fact]:
@@ -68,7 +69,7 @@ def facts(run: RunDirectory, analysis: dict[str, Any]) -> list[Fact]:
     if "temperature" in averages:
         value = averages["temperature"]
         target = f"thermostat {run.temperature:g} K" if run.temperature else ""
-        found.append(Fact("temperature", f"{value['mean']:.1f} ± {value['error']:.1f}", "K", target))
+        found.append(Fact("temperature", with_error(value["mean"], value["error"], 1), "K", target))
     sigma = analysis.get("uncertainty")
     if sigma:
         found.append(Fact("σ of a force", f"{sigma['sigma_F']:.3g}", "kJ/mol/nm", f"{sigma['members']} members"))
@@ -91,15 +92,15 @@ def make_sections(run: RunDirectory, analysis: dict[str, Any]) -> list[Section]:
                 "sticks, what is around it as thin sticks; frames are superposed on the region."),
         _preflight(run),
         _boundary(run, analysis),
-        Section("energies", "Energies and drift", figures=energy_figures(run, analysis),
+        Section("energies", "Energies and drift", short="Energies", figures=energy_figures(run, analysis),
                 tables=_energy_tables(analysis)),
-        Section("temperature", "Temperature and density", figures=temperature_figures(run, analysis),
-                text=_volume(run)),
+        Section("temperature", "Temperature and density", short="Temperature",
+                figures=temperature_figures(run, analysis), text=_volume(run)),
         Section("shape", "Structure over time", figures=structure_figures(run, analysis),
                 text="Computed by MDTraj from the frames of the production."),
         _neural(run, analysis),
-        Section("environment", "Region and environment", figures=interaction_figures(run, analysis),
-                tables=_ledger(analysis)),
+        Section("environment", "Region and environment", short="Environment",
+                figures=interaction_figures(run, analysis), tables=_ledger(analysis)),
         Section("twin", "Beside its classical twin", figures=twin_figures(run, analysis), tables=_twin(analysis)),
         Section("performance", "Performance", figures=performance_figures(run, analysis)),
         _rest(run, analysis),
@@ -204,7 +205,7 @@ def _energy_tables(analysis: dict[str, Any]) -> list[Table]:
     for stage, result in (analysis.get("energies") or {}).items():
         drift = result.get("drift")
         if drift:
-            rows.append((stage, f"{drift['slope']:.3g} ± {drift['error']:.2g}", f"{drift['significance']:+.1f}",
+            rows.append((stage, with_error(drift["slope"], drift["error"]), f"{drift['significance']:+.1f}",
                          f"{drift['std']:.3g}", f"{drift['duration']:.3g}",
                          f"{drift['inefficiency']:.1f}"))  # fmt: skip
     header = ("stage", "slope / kJ/mol/ps", "in standard errors", "scatter / kJ/mol", "length / ps",
@@ -233,9 +234,10 @@ def _neural(run: RunDirectory, analysis: dict[str, Any]) -> Section:
                      f"{force[index]:.4g}", str(int(table["atom"][index]))))  # fmt: skip
     tables = []
     if rows:
-        tables.append(Table("Flagged frames with the largest σ", ("time", "stage", "max σ_F / kJ/mol/nm", "atom"), rows,
-                            f"{len(force)} frames were flagged; all are in flagged.xtc."))  # fmt: skip
-    return Section("uncertainty", "What the committee does not know", figures=figures, tables=tables)
+        header = ("time", "stage", "largest σ of a force / kJ/mol/nm", "atom")
+        note = f"{len(force)} frames were flagged; all are in flagged.xtc."
+        tables.append(Table("Flagged frames with the largest σ", header, rows, note))
+    return Section("uncertainty", "What the committee does not know", figures=figures, tables=tables, short="Committee")
 
 
 def _ledger(analysis: dict[str, Any]) -> list[Table]:
@@ -247,7 +249,11 @@ def _ledger(analysis: dict[str, Any]) -> list[Table]:
              "images": "region with its periodic images", "dispersion": "long-range corrections", "implicit solvent":
              "implicit solvent", "NN": "the potential", "bias": "biases", "restraints": "restraints",
              "other": "other forces"}  # fmt: skip
-    rows = [(name, names.get(name, ""), f"{mean:,.2f}") for name, mean in part["means"].items() if mean != 0.0]
+    rows = [
+        (name, names.get(name, ""), f"{mean:,.2f}".replace("-", "−"))
+        for name, mean in part["means"].items()
+        if mean != 0.0
+    ]
     note = (
         f"The terms are computed one by one, and miss OpenMM's total by {part['largest_residual']:.2g} kJ/mol at most."
     )
@@ -259,7 +265,7 @@ def _twin(analysis: dict[str, Any]) -> list[Table]:
     tables = []
     if part:
         rows = [(name.removesuffix("_nm").replace("_", " "), f"{row['first']['mean']:.4g}",
-                 f"{row['second']['mean']:.4g}", f"{row['difference']:.2g} ± {row['error']:.1g}",
+                 f"{row['second']['mean']:.4g}", with_error(row["difference"], row["error"]),
                  f"{row['significance']:+.1f}") for name, row in part["differences"].items()]  # fmt: skip
         rows += [(f"{name}: divergence", "", "", f"{value:.3f} of 0.693", "") for name, value in
                  part["dihedrals"].items()]  # fmt: skip
@@ -270,7 +276,7 @@ def _twin(analysis: dict[str, Any]) -> list[Table]:
         tables += _pairs("The twin's frames, reweighted to this run's energy", [
             ("effective frames", f"{weights['effective_size']:.1f}"),
             ("share of all", f"{100 * weights['efficiency']:.1f} %"),
-            ("free energy difference", f"{weights['free_energy']:,.2f} ± {weights['free_energy_error']:.2g} kJ/mol"),
+            ("free energy difference", f"{with_error(weights['free_energy'], weights['free_energy_error'])} kJ/mol"),
         ], "Under some tens of effective frames, reweighted averages are not to be believed.")  # fmt: skip
     return tables
 

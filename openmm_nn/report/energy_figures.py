@@ -9,7 +9,7 @@ import numpy as np
 from ..analysis import RunDirectory
 from ..analysis.run_directory import Table, read_table
 from ..units import thermal_energy
-from .figure import Figure, axis, band, line, thin
+from .figure import Figure, axis, band, line, thin, with_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +53,7 @@ def timeline(run: RunDirectory, name: str = "log.csv") -> tuple[dict[str, Table]
         found[stage] = rows
         begin, offset = offset, offset + max(lengths.get(stage, 0.0), float(rows["time_ps"].max()))
         marks.append({"type": "rect", "xref": "x", "yref": "paper", "x0": begin, "x1": offset, "y0": 0, "y1": 1,
-                      "fillcolor": "@shade", "line": {"width": 0}, "layer": "below", "label": {"text": stage,
-                      "textposition": "top left", "font": {"size": 11, "color": "@muted"}}})  # fmt: skip
+                      "fillcolor": "@shade", "line": {"width": 0}, "layer": "below"})  # fmt: skip
     return found, marks[:-1]
 
 
@@ -87,11 +86,11 @@ def energy_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Figure]:
     if drift:
         ends = np.array([last["t"].min(), last["t"].max()])
         fit = drift["slope"] * (ends - last["t"].mean())
-        label = f"slope {drift['slope']:.3g} ± {drift['error']:.2g} kJ/mol/ps"
+        label = f"slope {with_error(drift['slope'], drift['error'])} kJ/mol/ps"
         data.append(line(ends, fit, label, "@ink", line={"dash": "dash", "width": 1.5}))
     constant = run.record.get("ensemble") == "NVE"
     says = (
-        "Potential and kinetic energy together, relative to the mean of the production. "
+        "Potential and kinetic energy together, relative to the mean of the production; what came before it is shaded. "
         + ("At constant energy this is what the integrator must keep. " if constant else
            "The thermostat adds and removes heat, so it moves about a mean instead of staying put. ")
     )  # fmt: skip
@@ -140,11 +139,13 @@ def _blocks(run: RunDirectory, result: dict[str, Any]) -> list[Figure]:
     rows = production(timeline(run)[0])
     spacing = float(np.median(np.diff(rows["time_ps"]))) if len(rows["time_ps"]) > 1 else 1.0
     bars = {"type": "data", "array": table["uncertainty_kJ/mol"], "color": "@c2", "thickness": 1, "width": 3}
-    data = [line(table["size_frames"] * spacing, table["error_kJ/mol"], "error", "@c2", mode="lines+markers",
+    lengths = table["size_frames"] * spacing
+    data = [line(lengths, table["error_kJ/mol"], "error", "@c2", mode="lines+markers",
                  error_y=bars)]  # fmt: skip
     return [
         Figure("blocks", "How sure is the mean potential energy", data,
-               {"xaxis": axis("length of a block / ps", type="log"),
+               {"xaxis": axis("length of a block / ps", type="log", tickvals=lengths[::2],
+                              ticktext=[f"{length:.3g}" for length in lengths[::2]]),
                 "yaxis": axis("error of the mean / kJ mol⁻¹", rangemode="tozero"), "showlegend": False},
                "The standard error of the mean from blocks of growing length. Where it levels off, blocks no longer "
                "remember each other, and the level is the error.",
@@ -209,8 +210,11 @@ def performance_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Fig
         ideal = float(cost["ideal_ms"])
         shape = {"type": "line", "x0": ideal, "x1": ideal, "yref": "paper", "y0": 0, "y1": 1,
                  "line": {"color": "@ink", "width": 1.2, "dash": "dash"}}  # fmt: skip
+        label = {"x": ideal, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom", "text": "ideal",
+                 "showarrow": False, "font": {"size": 11, "color": "@muted"}}  # fmt: skip
         layout = {"xaxis": axis("time of a step / ms", rangemode="tozero"), "showlegend": False, "shapes": [shape],
-                  "yaxis": {"automargin": True, "showgrid": False}, "bargap": 0.35}  # fmt: skip
+                  "yaxis": axis("what is evaluated", showgrid=False), "bargap": 0.35, "annotations": [label],
+                  "margin": {"l": 52, "r": 12, "t": 22, "b": 42}}  # fmt: skip
         figures.append(
             Figure("step-cost", "What a step costs", data, layout,
                    f"Measured on {cost['platform']} when this page was made; the last bar is from the run's own log. "

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Figure", "axis", "band", "line", "thin"]
+__all__ = ["Figure", "axis", "band", "line", "thin", "with_error"]
 
 _POINTS = 1500
 
@@ -105,6 +105,22 @@ def thin(
         values = np.where(np.isfinite(y[part]), y[part], 0.0)
         chosen += sorted({int(part[np.argmin(values)]), int(part[np.argmax(values)])})
     return x[chosen], y[chosen]
+
+
+def with_error(value: float, error: float, digits: int = 2) -> str:
+    """Write a number with its standard error, both to the error's second digit, or first.
+
+    Examples
+    --------
+    >>> from openmm_nn.report.figure import with_error
+    >>> with_error(1026.37, 305.2), with_error(-39.59, 5.78), with_error(0.012346, 0.00067), with_error(2.0, 0.0)
+    ('1030 ± 310', '−39.6 ± 5.8', '0.01235 ± 0.00067', '2 ± 0')
+    """
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{value:.4g} ± {error:.2g}".replace("-", "−")
+    place = digits - 1 - math.floor(math.log10(error))
+    shown = max(0, place)
+    return f"{round(value, place):.{shown}f} ± {round(error, place):.{shown}f}".replace("-", "−")
 
 
 def axis(title: str, **options: Any) -> dict[str, Any]:

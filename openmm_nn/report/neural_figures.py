@@ -24,18 +24,18 @@ def uncertainty_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Fig
         figures.append(
             Figure("sigma-energy", "Deviation of the committee: energy",
                    [line(*thin(t, energy), "σ of the energy", "@c5")],
-                   {"xaxis": axis("time / ps"), "yaxis": axis("σ_E / kJ mol⁻¹", rangemode="tozero"), "shapes": marks,
-                    "showlegend": False},
+                   {"xaxis": axis("time / ps"), "shapes": marks, "showlegend": False,
+                    "yaxis": axis("σ<sub>E</sub> / kJ mol⁻¹", rangemode="tozero")},
                    "Standard deviation among the members' energies. Where they agree they can still all be wrong; "
                    "where they do not, at least one of them is.",
-                   "a σ_E that climbs, or that is large against RT (2.5 kJ/mol at 300 K) times a few.")
+                   "a deviation that climbs, or that is several times RT (2.5 kJ/mol at 300 K).")
         )  # fmt: skip
         data = [line(*thin(t, force), "largest σ of a force", "@c5")]
         data += _flagged(run, stages)
         figures.append(
             Figure("sigma-force", "Deviation of the committee: forces", data,
-                   {"xaxis": axis("time / ps"), "yaxis": axis("max σ_F / kJ mol⁻¹ nm⁻¹", rangemode="tozero"),
-                    "shapes": marks},
+                   {"xaxis": axis("time / ps"), "shapes": marks,
+                    "yaxis": axis("largest σ<sub>F</sub> / kJ mol⁻¹ nm⁻¹", rangemode="tozero")},
                    "The largest deviation of a force on any atom. Marked frames were over the threshold of the run "
                    "and are kept in flagged.xtc, for labelling.",
                    "spikes far over the rest: the region was where the potential has not been trained.")
@@ -70,7 +70,7 @@ def _by_atom(run: RunDirectory, analysis: dict[str, Any]) -> list[Figure]:
     return [
         Figure("sigma-atoms", "Deviation of the committee: by atom", data,
                {"xaxis": axis("atom", showticklabels=len(names) <= 40, showgrid=False, tickfont={"size": 9}),
-                "yaxis": axis("σ_F / kJ mol⁻¹ nm⁻¹", rangemode="tozero")},
+                "yaxis": axis("σ<sub>F</sub> / kJ mol⁻¹ nm⁻¹", rangemode="tozero")},
                f"{part['members']} members were asked about every frame that was read: root mean square over the "
                f"frames, and the largest value. Over all atoms it is {part['sigma_F']:.3g} kJ/mol/nm.",
                "one group that stands out: label structures of it, and train again.", wide=True)
@@ -107,7 +107,7 @@ def interaction_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Fig
         figures.append(
             Figure("ledger", "What fluctuates", data,
                    {"xaxis": axis("standard deviation over the frames / kJ mol⁻¹"), "showlegend": False, "bargap": 0.35,
-                    "yaxis": {"automargin": True, "showgrid": False}},
+                    "yaxis": axis("term", showgrid=False)},
                    "How much each term of the ledger moves from frame to frame; the means are in the table.",
                    "a link term that fluctuates like the whole region.")
         )  # fmt: skip

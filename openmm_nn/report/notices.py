@@ -11,6 +11,7 @@ import numpy as np
 from ..analysis import RunDirectory
 from ..analysis.run_directory import read_table
 from .energy_figures import production, timeline
+from .figure import with_error
 
 __all__ = ["Notice", "collect_notices"]
 
@@ -60,7 +61,8 @@ def collect_notices(run: RunDirectory, analysis: dict[str, Any]) -> list[Notice]
 
 def _status(run: RunDirectory) -> list[Notice]:
     if run.status == "stopped":
-        return [Notice("bad", "The run was stopped", str(run.record.get("reason") or "No reason was recorded."))]
+        reason = str(run.record.get("reason") or "No reason was recorded.")
+        return [Notice("bad", "The run was stopped", reason[:1].upper() + reason[1:])]
     if run.status != "finished":
         rows = production(timeline(run)[0])
         done = f"{rows['t'].max():.4g} ps were logged so far. " if len(rows.get("t", ())) else ""
@@ -99,7 +101,7 @@ def _energies(run: RunDirectory, analysis: dict[str, Any]) -> list[Notice]:
     result = (analysis.get("energies") or {}).get("produce") or {}
     drift = result.get("drift")
     if drift and abs(drift["significance"]) > 3:
-        slope = f"{drift['slope']:.3g} ± {drift['error']:.2g} kJ/mol/ps"
+        slope = f"{with_error(drift['slope'], drift['error'])} kJ/mol/ps"
         if run.record.get("ensemble") == "NVE":
             text = f"The total energy drifts by {slope}. Halve the time step and compare."
             notices.append(Notice("bad", "Energy is not conserved", text))
@@ -111,7 +113,7 @@ def _energies(run: RunDirectory, analysis: dict[str, Any]) -> list[Notice]:
     if kelvin and target and run.record.get("ensemble") != "NVE":
         off = kelvin["mean"] - target
         if abs(off) > max(3 * kelvin["error"], 0.01 * target):
-            text = (f"The mean is {kelvin['mean']:.1f} ± {kelvin['error']:.1f} K, and the thermostat was set to "
+            text = (f"The mean is {with_error(kelvin['mean'], kelvin['error'])} K, and the thermostat was set to "
                     f"{target:g} K. A shorter time step, or a longer equilibration, brings them together.")  # fmt: skip
             notices.append(Notice("warn", "The temperature is not the thermostat's", text))
     return notices

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["make_scene"]
 
 _FRAMES = 40
-_SOLUTE = 0.5  # nm: residues that are not water are shown if they come so close to the region in the first frame
+_SOLUTE = 0.4  # nm: residues that are not water are shown if they come so close to the region in the first frame
 _WATER = 0.35
 _MOST_SOLUTE = 600  # atoms
 _MOST_WATERS = 36

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..analysis import RunDirectory
 from ..analysis.run_directory import Table, read_table
 from .figure import Figure, axis, line, thin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["boundary_figures", "structure_figures"]
 
@@ -143,7 +146,8 @@ def _water(run: RunDirectory, part: dict[str, Any]) -> list[Figure]:
                 "shapes": [level]},
                "Radial distribution of water oxygens around the region's heavy atoms. The force field decides how "
                "water and region attract each other; a first shoulder near 0.28 nm is hydrogen-bonded water.",
-               "water nearer than 0.24 nm, or no shell at all where polar atoms face the water.")
+               "water nearer than 0.24 nm, no shell at all where polar atoms face the water, or a level other than 1 "
+               "far away, which says that water does not fill the box evenly.")
     ]  # fmt: skip
 
 
@@ -193,17 +197,24 @@ def boundary_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Figure
         data = []
         for place, row in enumerate(rows[:6]):
             values = table[row["column"]] * factor
-            density, edges = np.histogram(values, bins=max(8, min(40, len(values) // 5)), density=True)
-            data.append(line(0.5 * (edges[1:] + edges[:-1]), density, row["name"], f"@c{place + 1}",
-                             line={"shape": "hvh"}))  # fmt: skip
+            data.append(line(*_density(values), row["name"], f"@c{place + 1}"))
         figures.append(
             Figure(f"boundary-{kind}", title, data,
                    {"xaxis": axis(f"{'length' if kind == 'bond' else 'angle'} / {unit}"),
                     "yaxis": axis("probability density")},
-                   "How they are distributed in the production. The force field holds these terms, between an atom of "
-                   "the potential and one of its own." if kind == "bond" else
-                   "Angles with one atom on either side of a cut bond.",
+                   "How they are distributed in the production, smoothed. The force field holds these terms, between "
+                   "an atom of the potential and one of its own." if kind == "bond" else
+                   "Angles that contain a cut bond, at either end of it.",
                    "a distribution that leaves the usual range of such a bond, or that drifts away over the run."
                    if kind == "bond" else "more than about ten degrees off what the same angle is elsewhere.")
         )  # fmt: skip
     return figures
+
+
+def _density(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Smooth a distribution by Gaussians, as wide as Silverman's rule says."""
+    spread = float(np.std(values)) or 1e-6
+    width = 1.06 * spread * len(values) ** -0.2
+    x = np.linspace(values.min() - 3 * width, values.max() + 3 * width, 120)
+    kernels = np.exp(-0.5 * ((x[:, None] - values[None]) / width) ** 2)
+    return x, kernels.mean(axis=1) / (width * np.sqrt(2 * np.pi))

@@ -11,6 +11,7 @@ from .schema import STRUCTURE_KINDS
 __all__ = ["check_document"]
 
 _THERMOSTATS = ("langevin", "nose-hoover")
+_MOST_STEPS = 2**31
 _NO_BOX = ("NoCutoff", "CutoffNonPeriodic")
 _INTERVALS = (
     ("reporters", "log"),
@@ -144,11 +145,13 @@ def _check_times(document: Document) -> None:
         if value is None:
             continue
         count = value / step
+        if count > _MOST_STEPS:
+            raise document.wrong(
+                path, f"at most {_MOST_STEPS} time steps of {written}", "look at the units; split a run that is longer"
+            )
         if abs(count - round(count)) > 1e-6 * max(count, 1.0):
             raise document.wrong(path, f"a multiple of the time step of {written}",
                                  f"write `{path[-1]}: {max(round(count), 1) * step:.9g} ps`")  # fmt: skip
-        if count > 2**31:
-            raise document.wrong(path, "at most 2147483648 time steps", "look at the unit; split a run that is longer")
     length = parse_quantity(document.get("produce", "length"), "time") or 0.0
     for path in _INTERVALS[:2]:
         value = parse_quantity(document.get(*path), "time")

@@ -102,6 +102,7 @@ class Dynamics:
         self.runfile, self.place, self.topology, self.system, self.context = runfile, place, topology, system, context
         self.measure = Measure(system, region if 0 < len(region) < system.getNumParticles() else ())
         self.committee = find_committee(system)
+        self._check_committee()
         self.intervals = Intervals.of(runfile, self.committee is not None)
         self.watch = Watch(make_guards(runfile, topology, region, self.measure))
         self._progress = progress
@@ -111,6 +112,19 @@ class Dynamics:
         self._elapsed = 0.0
         self._clock = (time.perf_counter(), 0)
         self._spread: Spread | None = None
+
+    def _check_committee(self) -> None:
+        """Refuse to leave out in silence what was asked for."""
+        if self.committee is not None or not (
+            self.runfile.given("uncertainty") or self.runfile.guard("uncertainty").limits
+        ):
+            return
+        key = "uncertainty" if self.runfile.given("uncertainty") else "guards"
+        raise self.runfile.error(
+            key, got="a committee whose deviation cannot be read: its force is not the native one",
+            allowed="the native extension, and one committee in the System",
+            remedy="`openmm-nn build` makes the extension; or remove what asks for the deviation",
+        )  # fmt: skip
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +204,7 @@ class Dynamics:
             started = time.perf_counter()
             before = self._evaluate("minimise", 0)
             self._lines().minimised(0, before.potential, 0.0)
-            reporter = _Iterations(self._progress, iterations)
+            reporter = _Iterations(self._progress)
             tolerance = self.runfile.quantity("minimise", "tolerance") or _TOLERANCE
             try:
                 openmm.LocalEnergyMinimizer.minimize(self.context, tolerance, iterations, reporter)
@@ -273,7 +287,11 @@ class Dynamics:
         steps = self.runfile.steps(stage)
         self._clock = (time.perf_counter(), step)
         if step == 0:
-            self._look(stage, 0, steps, self._sample(stage, 0))
+            try:
+                sample = self._sample(stage, 0)
+            except openmm.OpenMMException as error:
+                self._failed(stage, 0, error)
+            self._look(stage, 0, steps, sample)
         while step < steps:
             following = self.intervals.next(step, steps)
             try:
@@ -348,10 +366,10 @@ class Dynamics:
         if event is None:
             return
         self._events.write(event)
-        logger.warning("%s", event.message)
-        self._tell(Progress(event.stage, event.step, note=event.message))
+        logger.info("%s", event.message)
         if event.action == "stop":
             self._stop(event, sample.positions)
+        self._tell(Progress(event.stage, event.step, note=event.message))
 
     def _failed(self, stage: str, step: int, error: openmm.OpenMMException) -> NoReturn:
         """OpenMM or the engine gave up in the middle of a step."""
@@ -374,7 +392,6 @@ class Dynamics:
             "potential that knows this chemistry helps.",
         )  # fmt: skip
         self._events.write(event)
-        self._tell(Progress(stage, step, note=event.message))
         self._stop(event, positions)
 
     def _moved(self, positions: np.ndarray) -> list[int]:
@@ -444,19 +461,17 @@ def write_evidence(folder: Path, topology: app.Topology, positions: np.ndarray, 
 
 
 class _Iterations(openmm.MinimizationReporter):  # type: ignore[misc]
-    """Counts the iterations of a minimisation."""
+    """Counts the iterations of a minimisation; with constraints there are more than were asked for."""
 
-    def __init__(self, progress: ProgressCallback | None, most: int) -> None:
+    def __init__(self, progress: ProgressCallback | None) -> None:
         super().__init__()
         self.count = 0
-        self._progress, self._most = progress, most
+        self._progress = progress
 
     def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
         self.count += 1
         if self._progress is not None:
-            self._progress(
-                Progress("minimise", min(self.count, self._most), self._most, potential=args["system energy"])
-            )
+            self._progress(Progress("minimise", self.count, potential=args["system energy"]))
         return False
 
 

@@ -178,7 +178,7 @@ class BondGuard:
         for first, second in topology.bonds():
             if first.element is None or second.element is None or not {first.index, second.index} & inside:
                 continue
-            pairs.append((first.index, second.index))
+            pairs.append((min(first.index, second.index), max(first.index, second.index)))
             sums.append(covalent_radius(first.element.atomic_number) + covalent_radius(second.element.atomic_number))
         self.labels = [f"{atom.residue.name}{atom.residue.id}:{atom.name}" for atom in topology.atoms()]
         self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)

@@ -85,7 +85,8 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
     >>> number = system.addForce(force)
     >>> spring = openmm_nn.load_potential(lambda positions: ((positions[0] - positions[1]) ** 2).sum())
     >>> hybrid = openmm_nn.create_hybrid_system(topology, system, spring, [0, 1])
-    >>> sorted({force.getForceGroup() for force in multistep_system(hybrid).getForces()})
+    >>> system = multistep_system(hybrid)
+    >>> sorted({force.getForceGroup() for force in system.getForces()})
     [1, 2]
     """
     source = hybrid._source

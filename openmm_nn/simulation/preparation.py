@@ -88,7 +88,7 @@ def located(runfile: RunFile, *path: str) -> Iterator[None]:
             text = text[argument.end() :]
         key = ".".join(where)
         given = runfile.document.get(*where)
-        shown = "" if given is None or isinstance(given, dict) else f" {given!r}"
+        shown = "" if given is None or isinstance(given, dict) or repr(given) in text else f" {given!r}"
         raise RunFileError(
             f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {text}"
         ) from error

@@ -205,7 +205,11 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
         _tell(progress, Progress("prepare", note=text))
     if runfile.get("preflight") and prepared.potential is not None:
         _tell(progress, Progress("preflight"))
-        examine(prepared, place)
+        found = examine(runfile, prepared, place)
+        record["warnings"] += found
+        place.write_record(record)
+        for text in found:
+            _tell(progress, Progress("preflight", note=text))
     dynamics = _dynamics(runfile, place, prepared.topology, prepared.system, prepared.region, progress)
     dynamics.context.setPositions(prepared.positions)
     for name, value in (runfile.get("potential", "parameters") or {}).items():

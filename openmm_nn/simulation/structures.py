@@ -10,6 +10,7 @@ from typing import Any
 
 import openmm
 from openmm import app, unit
+from openmm.app.internal.charmm.exceptions import CharmmError
 
 from ..errors import ParameterError, message
 from .quantities import parse_quantity
@@ -19,8 +20,18 @@ from .schema import STRUCTURE_KINDS
 __all__ = ["Option", "Structure", "classical_system", "forcefield_options", "read_coordinates", "read_structure"]
 
 _CONSTRAINTS = {"none": None, "h-bonds": "HBonds", "all-bonds": "AllBonds", "h-angles": "HAngles"}
-# What the readers of OpenMM raise for files that are wrong; they have no class of their own.
-_READER_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, RuntimeError, StopIteration)
+# What the readers of OpenMM raise for files that are wrong; but for CHARMM they have no class of their own.
+_READER_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OSError,
+    RuntimeError,
+    StopIteration,
+    CharmmError,
+)
 
 
 @dataclass(frozen=True)

@@ -159,9 +159,9 @@ def bias_potential(potential: Potential, *, height: float, width: float) -> Pote
         card,
         name=f"{card.name} + bias on sigma",
         inputs=(*card.inputs, BIAS_HEIGHT),
-        parameters={**card.parameters, BIAS_HEIGHT: height / factor},
+        parameters={**card.parameters, BIAS_HEIGHT: float(height / factor)},
     )
-    module = _wrap(potential, card.outputs[0] == "atomic_energies", (width / factor) ** 2)
+    module = _wrap(potential, card.outputs[0] == "atomic_energies", float(width / factor) ** 2)
     return load_potential(module, card=biased)
 
 

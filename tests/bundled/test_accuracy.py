@@ -18,8 +18,8 @@ def report():
 def held_out(kept, single):
     """Forces (true, predicted, spread), kcal/mol/A, of the kept labels of molecules that training never saw."""
     true, predicted, spread = [], [], []
-    # The kind `contact` is about the wall, which has forces of hundreds of kcal/mol/A.
-    for label in kept.labels_of("test")[kept.kinds[kept.labels_of("test")] != 6]:
+    # The kinds `contact` and `scan` are about the wall, which has forces of hundreds of kcal/mol/A.
+    for label in kept.labels_of("test")[~np.isin(kept.kinds[kept.labels_of("test")], (6, 7))]:
         x, z = kept.molecule_of(label)
         y = x.float().requires_grad_()
         members = energies(single, y, z)

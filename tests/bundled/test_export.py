@@ -61,6 +61,26 @@ def test_torchscript_file_runs_frozen_in_both_precisions(kept, single, double):
         torch.testing.assert_close(value, model(y, z, edges, shifts))
 
 
+def test_all_pairs_and_a_list_of_pairs_agree(kept):
+    # Small clusters are evaluated over all pairs; one atom in another cell needs shifts, and thus the list.
+    with quiet_torchscript():
+        scripted = torch.jit.freeze(torch.jit.load(str(MODEL)).double().eval())
+    for label in kept.labels_of("test")[:40:8]:
+        x, z = kept.molecule_of(int(label))
+        edges = all_edges(x)
+        cell = torch.tensor([30.0, 1.0, -2.0], dtype=torch.float64)
+        moved = torch.zeros_like(x)
+        moved[0] = cell
+        shifts = moved[edges[0]] - moved[edges[1]]
+        assert bool((shifts != 0).any())
+        results = []
+        for positions, given in ((x, torch.zeros_like(shifts)), (x + moved, shifts)):
+            y = positions.clone().requires_grad_()
+            value = scripted(y, z, edges, given)
+            results.append((value.detach(), torch.autograd.grad(value.mean(0).sum(), y)[0]))
+        torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
+
+
 def test_weights_are_float32():
     with quiet_torchscript():
         scripted = torch.jit.load(str(MODEL))

@@ -43,7 +43,7 @@ def test_smooth_across_the_cutoff(double):
     curvature = np.diff(pulls) / 1e-3
     assert np.abs(curvature).max() < 1.0  # eV/A^2; a bond has 30
     assert np.abs(np.diff(curvature)).max() < 0.02  # the second derivative has no jump
-    assert abs(pulls[-1]) == 0.0  # out of reach
+    assert abs(pulls[-1]) < 1e-14  # out of reach: what is left is the rounding of forces within a molecule
 
 
 def test_edges_beyond_the_cutoff_add_nothing(kept, double):

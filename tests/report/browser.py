@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -120,14 +121,19 @@ def browse(profile: pathlib.Path) -> Iterator[Page]:
         raise FileNotFoundError(f"none of {', '.join(PROGRAMS)} is on the PATH")
     from_browser, to_parent = os.pipe()
     from_parent, to_browser = os.pipe()
-    # The browser reads from descriptor 3 and writes to 4. A shell puts them there, whatever numbers they have here.
-    script = f'exec 3<&{from_parent} 4>&{to_parent}; exec "$@"'
+
+    def place_pipes() -> None:
+        # The browser reads from descriptor 3 and writes to 4; first out of the way, lest one overwrites the other.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (from_parent, to_parent)]
+        for end, number in zip(ends, (3, 4), strict=True):
+            os.dup2(end, number)
+
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
                "--remote-debugging-pipe", f"--user-data-dir={profile}"]  # fmt: skip
     process = subprocess.Popen(
-        ["/bin/sh", "-c", script, "sh", program, *options, "about:blank"],
-        pass_fds=(from_parent, to_parent), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [program, *options, "about:blank"], preexec_fn=place_pipes, close_fds=False,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(from_parent)
     os.close(to_parent)

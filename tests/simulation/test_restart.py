@@ -9,13 +9,14 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
 import mdtraj
 import numpy as np
 import pytest
-from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file
+from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file, waters_file
 
 from openmm_nn.errors import RunError
 from openmm_nn.native.build import source_hash
@@ -29,7 +30,7 @@ STEPS = 80  # of the production in run_file
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A run that nobody interrupted."""
     folder = tmp_path_factory.mktemp("unbroken")
-    result = run(run_file(folder), folder / "out")
+    result = run(waters_file(folder), folder / "out")
     assert result.status == "finished"
     return folder / "out"
 
@@ -59,8 +60,8 @@ def test_what_a_run_writes(unbroken: pathlib.Path) -> None:
     assert np.ptp(total) < 3.0
     record = json.loads((unbroken / "record.json").read_text())
     assert record["status"] == "finished"
-    assert record["region"]["formula"] == "C6H12N2O2"
-    assert record["card"]["name"] == "openmm-nn/hcno-1"
+    assert record["region"]["formula"] == "H4O2"
+    assert record["card"]["name"] == "committee"
     flagged = (unbroken / "flagged.csv").read_text().splitlines()[1:]
     assert flagged
     assert len(mdtraj.load(unbroken / "flagged.xtc", top=unbroken / "topology.pdb")) == len(flagged)
@@ -71,7 +72,7 @@ def test_what_a_run_writes(unbroken: pathlib.Path) -> None:
 @pytest.mark.parametrize("moment", [("equilibrate", 0), ("equilibrate", 13), ("produce", 0), ("produce", 37)], ids=str)
 def test_an_interrupted_run_goes_on(unbroken: pathlib.Path, tmp_path: pathlib.Path, moment: tuple[str, int]) -> None:
     with pytest.raises(Interrupted):
-        run(run_file(tmp_path), tmp_path / "out", progress=interrupt_at(*moment))
+        run(waters_file(tmp_path), tmp_path / "out", progress=interrupt_at(*moment))
     assert json.loads((tmp_path / "out" / "record.json").read_text())["status"] == "running"
     assert continue_run(tmp_path / "out").status == "finished"
     assert_same_run(unbroken, tmp_path / "out")
@@ -80,7 +81,7 @@ def test_an_interrupted_run_goes_on(unbroken: pathlib.Path, tmp_path: pathlib.Pa
 def test_with_a_thermostat(tmp_path: pathlib.Path) -> None:
     """The random numbers of the Reference platform are part of the checkpoint."""
     dynamics = "{temperature: 300 K, friction: 5 /ps, timestep: 0.5 fs, platform: Reference, seed: 3}"
-    file = run_file(tmp_path, changes={"dynamics": dynamics, "equilibrate": ""})
+    file = waters_file(tmp_path, changes={"dynamics": dynamics, "equilibrate": ""})
     run(file, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run(file, tmp_path / "broken", progress=interrupt_at("produce", 33))
@@ -90,14 +91,14 @@ def test_with_a_thermostat(tmp_path: pathlib.Path) -> None:
 
 def test_before_the_first_checkpoint(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with pytest.raises(Interrupted):
-        run(run_file(tmp_path), tmp_path / "out", progress=interrupt_at("minimise", 5))
+        run(waters_file(tmp_path), tmp_path / "out", progress=interrupt_at("minimise", 1))
     continue_run(tmp_path / "out")
     assert_same_run(unbroken, tmp_path / "out")
 
 
 def test_a_longer_production(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Twenty fs, then twenty more, are forty."""
-    file = run_file(tmp_path, changes={"produce": "{length: 20 fs}  # to begin with"})
+    file = waters_file(tmp_path, changes={"produce": "{length: 20 fs}  # to begin with"})
     run(file, tmp_path / "out")
     result = continue_run(tmp_path / "out", length="40 fs")
     assert result.status == "finished"
@@ -115,7 +116,7 @@ def test_between_two_checkpoints(unbroken: pathlib.Path, tmp_path: pathlib.Path)
     """Killed between two renames, the new point has its old name only; killed before, it is half written."""
     out = tmp_path / "out"
     with pytest.raises(Interrupted):
-        run(run_file(tmp_path), out, progress=interrupt_at("produce", 37))
+        run(waters_file(tmp_path), out, progress=interrupt_at("produce", 37))
     (out / "checkpoint").rename(out / "checkpoint.new")
     (out / "checkpoint.old").mkdir()
     (out / "checkpoint.old" / "point.json").write_text("{")
@@ -145,7 +146,7 @@ def test_another_platform(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> Non
     """state.xml takes over where the binary checkpoint belongs to another platform; the record says so."""
     out = tmp_path / "out"
     with pytest.raises(Interrupted):
-        run(run_file(tmp_path), out, progress=interrupt_at("produce", 37))
+        run(waters_file(tmp_path), out, progress=interrupt_at("produce", 37))
     text = (out / "run.yaml").read_text().replace("platform: Reference", "platform: CPU, properties: {Threads: '1'}")
     (out / "run.yaml").write_text(text)
     result = continue_run(out)
@@ -163,14 +164,16 @@ def test_two_processes_in_one_directory(tmp_path: pathlib.Path) -> None:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        run(run_file(tmp_path), tmp_path / "out", progress=begin_again)
+        run(waters_file(tmp_path), tmp_path / "out", progress=begin_again)
 
 
 def test_a_directory_that_is_in_use(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with pytest.raises(RunError, match="holds a run already"):
-        run(run_file(tmp_path), unbroken)
-    with pytest.raises(RunError, match=r"holds other files \(peptide\.pdb, run\.yaml\)|holds a run already"):
-        run(run_file(tmp_path, name="other.yaml"), tmp_path)
+        run(waters_file(tmp_path), unbroken)
+    with pytest.raises(
+        RunError, match=r"holds other files \(committee\.pt, other\.yaml, peptide\.pdb\)|holds a run already"
+    ):
+        run(waters_file(tmp_path, name="other.yaml"), tmp_path)
     with pytest.raises(RunError, match="holds no run"):
         continue_run(tmp_path / "nothing")
 
@@ -197,7 +200,7 @@ def test_a_full_disk(
 
     monkeypatch.setattr(os, "fsync", full_fsync)
     with pytest.raises(RunError, match=r"no space left on the disk|stopped by the test"):
-        run(run_file(tmp_path), out, progress=arm)
+        run(waters_file(tmp_path), out, progress=arm)
     armed.clear()
     assert continue_run(out).status == "finished"
     assert_same_run(unbroken, out)
@@ -219,11 +222,9 @@ except RunError as error:
 """
 
 
-def test_a_file_that_cannot_grow(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_file_that_cannot_grow(tmp_path: pathlib.Path) -> None:
     """A limit of the kernel cuts a frame of the trajectory in the middle: the half frame is noticed and cut off."""
-    import sys
-
-    run_file(tmp_path)
+    run(run_file(tmp_path), tmp_path / "whole")
     result = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
         capture_output=True,
@@ -235,7 +236,7 @@ def test_a_file_that_cannot_grow(unbroken: pathlib.Path, tmp_path: pathlib.Path)
     assert "no space left on the disk" in result.stdout, result.stdout + result.stderr
     assert "openmm-nn continue" in result.stdout
     assert continue_run(tmp_path / "out").status == "finished"
-    assert_same_run(unbroken, tmp_path / "out")
+    assert_same_run(tmp_path / "whole", tmp_path / "out")
 
 
 def kill_until_finished(
@@ -287,7 +288,7 @@ def stamp(out: pathlib.Path) -> int:
 def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
     """Six kills; the soak has a hundred."""
     changes = {"produce": "{length: 300 fs}", "reporters": "{log: 1 fs, trajectory: 1 fs, checkpoint: 10 fs}"}
-    file = run_file(tmp_path, changes=changes)
+    file = waters_file(tmp_path, changes=changes)
     run(file, tmp_path / "whole")
     moments = kill_until_finished(tmp_path, random.Random(7), 6, [0.0, 0.5], early=0.2)
     assert sum("seconds" in moment for moment in moments) >= 4

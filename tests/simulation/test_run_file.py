@@ -8,7 +8,7 @@ import pytest
 from run_support import PEPTIDE, ROOT, write_peptide
 
 from openmm_nn.errors import RunFileError
-from openmm_nn.simulation import SCHEMA, RunFile, prepare
+from openmm_nn.simulation import SCHEMA, RunFile, prepare, run
 from openmm_nn.simulation.quantities import DIMENSIONS, parse_quantity
 from openmm_nn.simulation.template import write_template
 
@@ -137,6 +137,14 @@ MISTAKES = {
     "a pressure too much": ("ensemble: NVT", "pressure: 1 bar", 14, "dynamics.pressure", "1 bar", "ensemble: NPT"),
     "a cutoff too much": ("nonbonded: PME", "nonbonded: NoCutoff", 7, "forcefield.cutoff", "1 nm", "remove this line"),
     "not a multiple": ("length: 1 ps", "length: 1.0003 ps", 19, "produce.length", "1.0003 ps", "length: 1.0005 ps"),
+    "a time step of nothing": (
+        "timestep: 0.5 fs",
+        "timestep: 1e-320 fs",
+        19,
+        "produce.length",
+        "1 ps",
+        "look at the units",
+    ),
     "frames too seldom": (
         "trajectory: 0.1 ps",
         "trajectory: 5 ps",
@@ -399,7 +407,12 @@ def test_a_template_of_another_chemistry(tmp_path: pathlib.Path) -> None:
     assert "name: ani2x" in written
 
 
-def test_the_example_can_be_run() -> None:
-    """The run file of the examples makes a System."""
-    runfile = RunFile.load(ROOT / "examples" / "05_run_file" / "run.yaml")
-    assert prepare(runfile).system.getNumParticles() == 2269
+def test_the_example_can_be_run(tmp_path: pathlib.Path) -> None:
+    """The run file of the examples, cut short: minimised, equilibrated, produced."""
+    file = ROOT / "examples" / "05_run_file" / "run.yaml"
+    text = file.read_text().replace("iterations: 200", "iterations: 2").replace("length: 0.25 ps", "length: 0.01 ps")
+    short = text.replace("length: 1 ps", "length: 0.02 ps")
+    result = run(RunFile.parse(short, name=file.name, folder=file.parent), tmp_path / "out")
+    assert result.status == "finished"
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["particles"] == 2269
+    assert (tmp_path / "out" / "run.yaml").read_text() == short

@@ -116,7 +116,7 @@ void Engine::setModel(const NeuralForce& force) {
             properties.insert({"threads", "1"});
         else if (concurrent)
             properties.insert({"threads", to_string(std::max(1, at::get_num_threads()-1))});
-        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, properties, platformDouble);
+        newRunner = std::make_shared<TorchScriptRunner>(force.getModel(), newSignature, atomicNumbers, properties, platformDouble);
     }
     signature = newSignature;
     runner = newRunner;

@@ -1,10 +1,14 @@
 #include "NeighborList.h"
 #include "openmm/OpenMMException.h"
 #include "vesin.h"
+#include <algorithm>
 #include <string>
 
 using namespace OpenMM;
 using namespace OpenMMNN;
+
+// In cutoffs.  Beyond, vesin's count of cells overflows, which ends the process.
+static const double maxExtent = 1e4;
 
 struct NeighborList::Storage {
     VesinNeighborList list;
@@ -20,6 +24,16 @@ NeighborList::~NeighborList() {
 }
 
 void NeighborList::compute(ModelInputs& inputs, bool periodic) {
+    for (size_t k = 0; !periodic && k < 3; k++) {
+        double low = 0.0, high = 0.0;
+        for (size_t i = k; i < inputs.positions.size(); i += 3) {
+            low = i == k ? inputs.positions[i] : std::min(low, inputs.positions[i]);
+            high = i == k ? inputs.positions[i] : std::max(high, inputs.positions[i]);
+        }
+        if (high-low > maxExtent*cutoff)
+            throw OpenMMException("NeuralForce: atoms are "+std::to_string((high-low)/cutoff)+" times the potential's cutoff apart, and must be at most "+
+                    std::to_string((int) maxExtent)+" times. The simulation has become unstable, or the positions that were set are wrong; look at the last good state");
+    }
     VesinOptions options = {};
     options.cutoff = cutoff;
     options.full = true;

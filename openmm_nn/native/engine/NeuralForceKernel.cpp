@@ -1,5 +1,6 @@
 #include "NeuralForceKernel.h"
 #include <algorithm>
+#include <chrono>
 
 using namespace OpenMM;
 using namespace OpenMMNN;
@@ -54,7 +55,9 @@ void NeuralForceKernel::collect(ContextImpl& context) {
 }
 
 void NeuralForceKernel::evaluate() {
+    auto begin = std::chrono::steady_clock::now();
     engine->evaluate(input.positions, input.box, parameterSource(), wantForces, result);
+    numNanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now()-begin).count();
 }
 
 void NeuralForceKernel::begin(bool includeForces) {
@@ -144,5 +147,6 @@ map<string, long long> NeuralForceKernel::getStatistics() {
     discard();
     map<string, long long> statistics = engine->getStatistics();
     statistics["early_evaluations"] = numEarly;
+    statistics["nanoseconds"] = numNanoseconds;
     return statistics;
 }

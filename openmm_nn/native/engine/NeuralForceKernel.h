@@ -19,7 +19,7 @@ namespace OpenMMNN {
 class OPENMM_EXPORT_NN_ENGINE NeuralForceKernel : public CalcNeuralForceKernel {
 public:
     NeuralForceKernel(const std::string& name, const OpenMM::Platform& platform, const PlatformAccess& access) :
-            CalcNeuralForceKernel(name, platform), platformAccess(access), started(false), evaluated(false), wantForces(true), numUnused(0), numEarly(0) {
+            CalcNeuralForceKernel(name, platform), platformAccess(access), started(false), evaluated(false), wantForces(true), numUnused(0), numEarly(0), numNanoseconds(0) {
     }
     ~NeuralForceKernel();
     void initialize(OpenMM::ContextImpl& context, const NeuralForce& force) override;
@@ -51,7 +51,7 @@ private:
     Input current, input;       // of the Context now, and of the latest evaluation
     bool started, evaluated, wantForces;
     int numUnused;              // early evaluations in a row that were for nothing
-    long long numEarly;
+    long long numEarly, numNanoseconds;
     Engine::Result result;
     std::unique_ptr<Worker> worker;
 };

@@ -1,4 +1,5 @@
 #include "TorchScriptRunner.h"
+#include "ScriptCheck.h"
 #include "openmm/OpenMMException.h"
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -34,7 +35,7 @@ private:
 
 class TorchScriptRunner::Implementation {
 public:
-    Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble);
+    Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers, const map<string, string>& properties, bool platformDouble);
     void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
 private:
     torch::Tensor toModel(const double* data, at::IntArrayRef shape) const;
@@ -58,7 +59,7 @@ static string describe(const torch::Tensor& tensor) {
 
 static string firstLines(const c10::Error& e) {
     // What a model's own code raised comes with a long C++ backtrace; the reason is before that.
-    return e.what_without_backtrace();
+    return printable(e.what_without_backtrace());
 }
 
 /** Convert the numbers of a module to a dtype.  Module::to() would convert its integers and truth values as well. */
@@ -86,7 +87,8 @@ static string getProperty(const map<string, string>& properties, const string& n
     return found == properties.end() ? fallback : found->second;
 }
 
-TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
         signature(signature), device(torch::kCPU) {
     string deviceName = getProperty(properties, "device", "cpu");
     if (deviceName != "cpu")
@@ -109,16 +111,24 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
     threads = (int) strtol(threadCount.c_str(), &end, 10);
     if (threadCount.empty() || *end != 0 || threads < 0)
         throw OpenMMException("NeuralForce: the property threads is '"+threadCount+"'; it must be an integer, 1 or more, or 0 to use torch's own setting");
+    checkScript(model);
     try {
         std::istringstream stream(model);
         module = torch::jit::load(stream, device);
         module.eval();
         convert(module, dtype);
+        // A model may leave out what these atoms do not need, or compute once what depends on nothing else.
+        auto specialize = module.find_method("specialize");
+        if (specialize && signature.hasInput("atomic_numbers"))
+            (*specialize)({toModel(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
         if (!stopsGradients(module))
             module = torch::jit::freeze(module);
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+firstLines(e));
+    }
+    catch (const std::exception& e) {
+        throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+printable(e.what()));
     }
     size_t expected = signature.inputs.size();
     size_t found = module.get_method("forward").function().getSchema().arguments().size()-1;
@@ -289,8 +299,9 @@ void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const Mod
     }
 }
 
-TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
-        implementation(new Implementation(model, signature, properties, platformDouble)) {
+TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+        const map<string, string>& properties, bool platformDouble) :
+        implementation(new Implementation(model, signature, atomicNumbers, properties, platformDouble)) {
 }
 
 TorchScriptRunner::~TorchScriptRunner() {

@@ -163,7 +163,7 @@ namespace OpenMMNN {
 %feature("docstring") NeuralForce "A force whose energy is that of a neural potential.  Made by Potential.create_force().";
 %feature("docstring") NeuralForce::getMemberEnergies "The energy of every committee member at the positions of a Context [kJ/mol].";
 %feature("docstring") NeuralForce::getForceStd "The standard deviation of the members' forces on every atom that the model sees [kJ/mol/nm].";
-%feature("docstring") NeuralForce::getStatistics "Counts since the Context was made: evaluations, warmup_evaluations, early_evaluations (started at the beginning of a step), atoms, edges, bytes.";
+%feature("docstring") NeuralForce::getStatistics "Counts since the Context was made: evaluations, warmup_evaluations, early_evaluations (started at the beginning of a step), atoms, edges, bytes, and nanoseconds from the gathered positions to the forces.";
 %feature("docstring") NeuralForce::updateModelInContext "Hand the current model of this force to a Context that was made with an earlier one.";
 
 class NeuralForce : public OpenMM::Force {

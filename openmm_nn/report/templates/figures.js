@@ -51,7 +51,7 @@ const page = {
   }
 
   function draw(figure) {
-    const target = document.getElementById(figure.key);
+    const target = document.getElementById("figure-" + figure.key);
     const options = { responsive: true, displayModeBar: false, displaylogo: false };
     return Plotly.react(target, page.fill(figure.data), layout(figure), options).then(() => {
       target.dataset.drawn = "yes";

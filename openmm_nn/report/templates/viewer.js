@@ -3,10 +3,7 @@
 (function () {
   const scene = JSON.parse(document.getElementById("molecule").textContent);
   const box = document.getElementById("viewer");
-  if (!scene || !scene.frames.length) {
-    if (box) box.closest("section").hidden = true;
-    return;
-  }
+  if (!box) return;
   const canvas = document.getElementById("scene");
   const pen = canvas.getContext("2d");
   const COLORS = { H: "#e9edf2", C: "#6f7a89", N: "#3b6fd8", O: "#dd3c3c", F: "#55b84a", S: "#d9a914", P: "#e0812b",
@@ -116,7 +113,7 @@
     }
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const reach = extent + 130;
+    const reach = extent + 60;
     const view = { x: width / 2, y: height / 2, scale: zoom * Math.min(width / 2.5, height / 2) / reach, eye: 5 * reach };
     const now = scene.frames[frame], items = [];
     const core = scene.elements.map((_, index) => project(now.x, index, view));
@@ -128,7 +125,7 @@
       const inside = i < mass && j < mass;
       if (!inside && !around && !(i < mass || j < mass)) continue;
       items.push({ z: (core[i].z + core[j].z) / 2 - 4, kind: "stick", a: core[i], b: core[j], ca: atomColor(i), cb: atomColor(j),
-        w: inside ? 15 : 8, fade: inside ? 1 : 0.75 });
+        w: inside ? 15 : 8, fade: inside ? 1 : 0.55 });
     }
     scene.links.forEach(([q], index) => {
       const cap = project(now.c, index, view);
@@ -142,12 +139,18 @@
       }
     }
     items.sort((first, second) => first.z - second.z);
+    const back = page.color("card");
     for (const item of items) {
       if (item.kind === "ball") {
         const r = item.r * item.at.s;
-        pen.globalAlpha = Math.max(0.55, far(item.z));
         pen.drawImage(sprite(item.color), item.at.x - r, item.at.y - r, 2 * r, 2 * r);
-        pen.globalAlpha = 1;
+        const fog = Math.min(0.45, 1 - far(item.z));
+        if (fog > 0.02) {
+          pen.globalAlpha = fog;
+          pen.fillStyle = back;
+          pen.beginPath(); pen.arc(item.at.x, item.at.y, r, 0, 2 * Math.PI); pen.fill();
+          pen.globalAlpha = 1;
+        }
       } else {
         stick(item.a, item.b, item.ca, item.cb, Math.max(1.2, item.w * view.scale), far(item.z) * item.fade, item.dashed);
       }

@@ -1,0 +1,196 @@
+"""A TorchScript file, examined before torch reads it: records, pickles, code, and the manifest if there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from io import BytesIO
+from typing import NoReturn
+
+from .archive import Archive, open_archive
+from .card import CARD_FILE
+from .errors import ModelError, message
+from .inert import check_pickle
+
+__all__ = ["CARD_LIMIT", "MANIFEST_FILE", "add_manifest", "check_script_archive", "is_script_archive"]
+
+MANIFEST_FILE = "openmm_nn_manifest.json"
+"""Name of the extra file with the SHA-256 of every record, written by ``export_potential``."""
+
+CARD_LIMIT = 1 << 20
+"""A card is at most a megabyte."""
+
+_PICKLE_LIMIT = 1 << 28
+_CODE_LIMIT = 1 << 25
+_MANIFEST_LIMIT = 1 << 24
+_SMALL = 4096
+_DEPTH = 200
+_LINE = 1 << 20
+_CHAIN = 3000
+_INDENT = 400
+# A name of these among the functions of torch reads or writes files by itself.
+_FILES = re.compile(r"\b(?:torch|ops\.aten|ops\.prim)\.(save|load|from_file|_from_file|jit\.save|jit\.load)\b")
+_STATE = re.compile(r"^\s*def\s+__setstate__\b", re.MULTILINE)
+_UNARY = re.compile(r"(?:(?:-|~|\bnot\b|\*\*)\s*){64}")
+_TOKENS = re.compile(r"[()\[\]{},\n]|[-+*/%<>=!&|^~@]+|\.(?=[A-Za-z_])|\b(?:and|or|not|if|in|is|lambda)\b")
+_ANY_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def is_script_archive(data: bytes) -> bool:
+    """Say whether bytes look like a TorchScript file, without more than a glance.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+
+    Returns
+    -------
+    bool
+        Whether it is an archive with the records of one.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            records = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError, LookupError):
+        return False
+    return "data.pkl" in records and "constants.pkl" in records
+
+
+def check_script_archive(data: bytes, label: str) -> None:
+    """Examine a TorchScript file.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    label
+        Its name, for messages.
+
+    Raises
+    ------
+    ModelError
+        If something in it is not what torch.jit.save writes, is damaged, or was changed after its manifest was written.
+    """
+    archive = open_archive(data, label)
+    archive.verify()
+    records = {record: entry.size for record, entry in archive.entries.items()}
+    # Modules with operators of a newer version (gelu, for one) have the record at the second place.
+    number = ".data/version" if ".data/version" in records else "version"
+    for needed in ("data.pkl", "constants.pkl", number):
+        if needed not in records:
+            _refuse(label, f"no record {needed!r}", "the records that torch.jit.save writes")
+    _check_manifest(archive, label)
+    version = archive.read(number, _SMALL).strip()
+    if not re.fullmatch(rb"[0-9]{1,4}", version):
+        _refuse(label, f"the format version {version[:20]!r}", "a number")
+    if "byteorder" in records and archive.read("byteorder", _SMALL).strip() not in (b"little", b"big"):
+        _refuse(label, "an unknown order of bytes", "'little' or 'big'")
+    if f"extra/{CARD_FILE}" in records:
+        archive.read(f"extra/{CARD_FILE}", CARD_LIMIT)
+    for record in records:
+        if record in ("data.pkl", "constants.pkl"):
+            folder = record.removesuffix(".pkl")
+            check_pickle(archive.read(record, _PICKLE_LIMIT), f"file {label}, {record}", records, folder)
+        elif record.startswith("code/") and record.endswith(".debug_pkl"):
+            check_pickle(archive.read(record, _PICKLE_LIMIT), f"file {label}, {record}", records, "debug")
+        elif record.startswith("code/"):
+            _check_code(archive.read(record, _CODE_LIMIT), record, label)
+
+
+def _check_code(code: bytes, record: str, label: str) -> None:
+    """Look for code that reads or writes files, that runs while it is loaded, or that no compiler could follow."""
+    try:
+        text = code.decode("utf-8")
+    except UnicodeDecodeError:
+        _refuse(label, f"code {record!r} that is no text", "TorchScript code")
+    if "\0" in text:
+        _refuse(label, f"code {record!r} that is no text", "TorchScript code")
+    found = _FILES.search(text)
+    if found:
+        _refuse(label, f"code that calls {found.group(0)}, which reads or writes files", "code that computes")
+    if _STATE.search(text):
+        _refuse(label, "code that runs while it is loaded (__setstate__)", "code that runs when the model is called")
+    lines = text.split("\n")
+    indent = max(len(line) - len(line.lstrip(" ")) for line in lines)
+    if indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text) or _nests_deeply(text):
+        _refuse(label, f"code {record!r} that nests more than {_DEPTH} deep", "code as torch writes it")
+
+
+def _nests_deeply(text: str) -> bool:
+    """Whether brackets nest too deeply, or operators follow one another for too long: a compiler goes down for each."""
+    chains = [0]
+    total = 0
+    for token in _TOKENS.findall(text):
+        if token in "([{":
+            # What is subscribed or called is an operand as well.
+            chains[-1] += 1
+            total += 1
+            chains.append(0)
+            if len(chains) > _DEPTH:
+                return True
+        elif token in ")]}":
+            total -= chains.pop()
+            chains = chains or [0]
+        elif token in ",\n":
+            total -= chains[-1]
+            chains[-1] = 0
+        else:
+            chains[-1] += 1
+            total += 1
+            if total > _CHAIN:
+                return True
+    return False
+
+
+def _check_manifest(archive: Archive, label: str) -> None:
+    """Compare the hash of every record with the manifest, if there is one."""
+    record = f"extra/{MANIFEST_FILE}"
+    if record not in archive.entries:
+        return
+    try:
+        manifest = json.loads(archive.read(record, _MANIFEST_LIMIT))
+        listed = manifest["records"]
+        good = manifest["version"] == 1 and isinstance(listed, dict)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        good, listed = False, {}
+    if not good:
+        _refuse(label, "a manifest that cannot be read", "the manifest that export_potential writes")
+    present = {name for name in archive.entries if name != record}
+    for name in sorted(present ^ set(listed)):
+        what = "was added" if name in present else "is missing"
+        _refuse(label, f"a record {name!r} that {what} after the file was written", "the records of its manifest")
+    for name, expected in listed.items():
+        if hashlib.sha256(archive.read(name, archive.entries[name].size)).hexdigest() != expected:
+            _refuse(label, f"a record {name!r} that was changed after the file was written", "an unchanged file")
+
+
+def add_manifest(data: bytes) -> bytes:
+    """Add the manifest to the bytes of a TorchScript file.
+
+    Parameters
+    ----------
+    data
+        As torch.jit.save wrote them.
+
+    Returns
+    -------
+    bytes
+        The same archive with one entry more.
+    """
+    buffer = BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        names = archive.namelist()
+        folder = names[0].partition("/")[0]
+        listed = {name.partition("/")[2]: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
+        text = json.dumps({"version": 1, "records": listed}, indent=0)
+        archive.writestr(zipfile.ZipInfo(f"{folder}/extra/{MANIFEST_FILE}", _ANY_TIME), text)
+    return buffer.getvalue()
+
+
+def _refuse(label: str, got: str, allowed: str) -> NoReturn:
+    raise ModelError(
+        message(f"file {label}", got, allowed, "do not use this file; get it again from whoever made it, or export it")
+    )

@@ -1,0 +1,284 @@
+"""Files of foreign families, told from their contents: small stand-ins in the layout of the real ones.
+
+The families themselves are tested against their own libraries by `environments.py`.
+"""
+
+import pathlib
+import pickle
+import sys
+import types
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from openmm_nn import load_potential
+from openmm_nn.errors import MissingDependencyError, ModelError, ParameterError, UnsupportedError
+from openmm_nn.formats import find_format, formats, unavailable_formats
+from openmm_nn.formats.files import inspect_file
+from refusals import refused
+
+NUMBERS = [8, 1, 1]
+POSITIONS = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.11, 0.02]])
+
+
+class PerTypeScaleShift(torch.nn.Module):
+    """As NequIP's: numbers of every type, some in the way of the energies."""
+
+    def __init__(self, shifts: list[float]) -> None:
+        super().__init__()
+        self.has_shifts: bool = True
+        self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64).reshape(-1, 1))
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        data["atomic_energy"] = data["atomic_energy"] + self.shifts[data["atom_types"]]
+        return data
+
+
+class Energies(torch.nn.Module):
+    """Sums over edges of exp(-r), then the shifts."""
+
+    def __init__(self, shifts: list[float]) -> None:
+        super().__init__()
+        self.shift = PerTypeScaleShift(shifts)
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        lengths = data["edge_vectors"].norm(2, 1)
+        terms = torch.exp(-lengths) * (1.0 + data["atom_types"][data["edge_index"][1]])
+        zeros = torch.zeros(data["pos"].shape[0], dtype=terms.dtype)
+        data["atomic_energy"] = zeros.index_add(0, data["edge_index"][0], terms).unsqueeze(1)
+        return self.shift(data)
+
+
+class GraphModel(torch.nn.Module):
+    """The outermost module of a compiled NequIP file."""
+
+    def __init__(self, shifts: list[float]) -> None:
+        super().__init__()
+        self.model = Energies(shifts)
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.model(data)
+
+
+class AtomGraphSequential(torch.nn.Module):
+    """As SevenNet's: takes and returns a dict."""
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        return data
+
+
+class AtomisticModel(AtomGraphSequential):
+    """A class of its own: torch remembers the name that a class was scripted with."""
+
+
+class RescaleOutput(AtomGraphSequential):
+    """Likewise."""
+
+
+class Gelu(torch.nn.Module):
+    """Contract of TorchForce, with an operator whose version makes torch write its archive in another way."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return torch.nn.functional.gelu(positions).sum()
+
+
+def write(
+    module: torch.nn.Module, name: str, path: pathlib.Path, extra: Mapping[str, str] | None = None
+) -> pathlib.Path:
+    """Script a module under the name of a foreign class, and save it with extra files."""
+    place, _, kind = name.rpartition(".")
+    before = type(module).__module__, type(module).__qualname__
+    type(module).__module__, type(module).__qualname__ = place, kind
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.script(module.eval()), str(path), _extra_files=dict(extra or {}))
+    finally:
+        type(module).__module__, type(module).__qualname__ = before
+    return path
+
+
+NEQUIP = {"r_max": "3.0", "type_names": "H O", "model_dtype": "float64"}
+
+
+def nequip(path: pathlib.Path, **changes: str) -> pathlib.Path:
+    extra = {**NEQUIP, **changes}
+    return write(GraphModel([-13.6, -2041.5]), "nequip.nn.graph_model.GraphModel", path, extra)
+
+
+def test_every_family_is_there() -> None:
+    expected = {"torchani", "sevennet", "mace", "nequip", "metatomic", "aimnet2", "torchmdnet", "ase", "openmmml"}
+    assert expected <= set(formats())
+    assert not unavailable_formats()
+
+
+def test_nequip(tmp_path: pathlib.Path) -> None:
+    path = nequip(tmp_path / "model.nequip.pth")
+    assert find_format(str(path)).name == "nequip"
+    potential = load_potential(path)
+    card = potential.card
+    assert (card.name, card.elements, card.cutoff, card.dtype) == ("model", ("H", "O"), 3.0, "float64")
+    assert card.energy_offset == {"H": -13.6, "O": -2041.5}
+    x = 10.0 * POSITIONS
+    distances = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    weight = np.array([2.0, 1.0, 1.0])
+    expected = sum(weight[j] * np.exp(-distances[i, j]) for i in range(3) for j in range(3) if i != j)
+    energy = potential.evaluate(POSITIONS, NUMBERS).energy / card.energy_factor
+    np.testing.assert_allclose(energy + 2041.5 + 2 * 13.6, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [({"type_names": "H water_O"}, "water_O"), ({"r_max": "three"}, "three"), ({"r_max": ""}, "r_max")],
+)
+def test_nequip_with_wrong_metadata(tmp_path: pathlib.Path, changes: dict[str, str], word: str) -> None:
+    path = nequip(tmp_path / "model.nequip.pth", **changes)
+    with pytest.raises(ModelError, match=word):
+        load_potential(path)
+
+
+def test_old_nequip(tmp_path: pathlib.Path) -> None:
+    path = write(RescaleOutput(), "nequip.nn._rescale.RescaleOutput", tmp_path / "old.pth")
+    with pytest.raises(UnsupportedError, match=r"RescaleOutput.*0\.7"):
+        load_potential(path)
+
+
+SEVENNET = {
+    "chemical_symbols_to_index": "H O",
+    "cutoff": "5.0",
+    "num_species": "2",
+    "model_type": "E3_equivariant_model",
+    "version": "0.13.0",
+}
+
+
+@pytest.mark.parametrize(
+    "changes, kind, word",
+    [
+        ({"num_species": "3"}, ModelError, "2 symbols for 3"),
+        ({"flashTP": "yes"}, UnsupportedError, "flashTP"),
+        ({"cutoff": "far"}, ModelError, "far"),
+    ],
+)
+def test_sevennet_with_wrong_metadata(
+    tmp_path: pathlib.Path, changes: dict[str, str], kind: type[Exception], word: str
+) -> None:
+    name = "sevenn.nn.sequential.AtomGraphSequential"
+    path = write(AtomGraphSequential(), name, tmp_path / "deployed.pt", {**SEVENNET, **changes})
+    assert find_format(str(path)).name == "sevennet"
+    with pytest.raises(kind, match=word):
+        load_potential(path)
+
+
+def foreign_pickle(path: pathlib.Path, module: str, kind: str) -> pathlib.Path:
+    """A pickle that imports a class of a package that is not installed."""
+    names = [".".join(module.split(".")[: k + 1]) for k in range(module.count(".") + 1)]
+    for name in names:
+        sys.modules[name] = types.ModuleType(name)
+    made = type(kind, (torch.nn.Linear,), {"__module__": module})
+    setattr(sys.modules[module], kind, made)
+    try:
+        torch.save(made(2, 1), path)
+    finally:
+        for name in names:
+            del sys.modules[name]
+    return path
+
+
+def test_saved_mace(tmp_path: pathlib.Path) -> None:
+    """Recognised without being read; refused unless trusted; and then the library is missing."""
+    path = foreign_pickle(tmp_path / "a.model", "mace.modules.models", "ScaleShiftMACE")
+    assert find_format(str(path)).name == "mace"
+    refused(lambda: load_potential(path), "pickle", "trust=True", "mace_create_lammps_model")
+    with pytest.raises(ParameterError, match="runs whatever code"):
+        load_potential(path)
+    if "mace" not in sys.modules and not formats()["mace"].missing():
+        pytest.fail("mace-torch is installed here: it pins a version of e3nn that others do not have")
+    with pytest.raises(MissingDependencyError, match=r"mace-torch.*pip install 'openmm-nn\[mace\]'"):
+        load_potential(path, trust=True)
+
+
+def test_pickles_are_not_run_to_be_told_apart(tmp_path: pathlib.Path) -> None:
+    """A file that would do harm when it is unpickled is looked at by every family, and does none."""
+    target = tmp_path / "harm"
+
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (pathlib.Path.touch, (target,))  # type: ignore[return-value]
+
+    path = tmp_path / "a.ckpt"
+    words = ["hyper_parameters", "state_dict", "cutoff_upper", "embedding_dimension"]
+    torch.save({**dict.fromkeys(words, 1), "harm": Harm()}, path)
+    assert find_format(str(path)).name == "torchmdnet"
+    with pytest.raises((MissingDependencyError, ParameterError, ModelError)):
+        load_potential(path)
+    assert not target.exists()
+
+
+def test_torchmdnet_is_missing(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.ckpt"
+    options = {"model": "tensornet", "cutoff_upper": 4.5, "embedding_dimension": 8}
+    torch.save({"hyper_parameters": options, "state_dict": {}}, path)
+    with pytest.raises(MissingDependencyError, match=r"torchmd-net.*pip install 'openmm-nn\[torchmdnet\]'"):
+        load_potential(path)
+
+
+def test_metatomic_is_missing(tmp_path: pathlib.Path) -> None:
+    path = write(AtomisticModel(), "metatomic.torch.model.AtomisticModel", tmp_path / "a.pt")
+    with pytest.raises(MissingDependencyError, match=r"metatomic-torch.*pip install 'openmm-nn\[metatomic\]'"):
+        load_potential(path)
+
+
+def test_new_layout_of_aimnet2(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"format_version": 2, "coulomb_mode": "sr_embedded", "implemented_species": [1, 8]}, path)
+    with pytest.raises(UnsupportedError, match=r"jpt.*AIMNet2ASE"):
+        load_potential(path)
+
+
+def test_what_is_no_family(tmp_path: pathlib.Path) -> None:
+    """Other files stay what they were: plain TorchScript runs, a plain pickle and other bytes are explained."""
+    path = write(Gelu(), "mine.Gelu", tmp_path / "plain.pt")
+    assert find_format(str(path)) is None
+    assert inspect_file(str(path)).root == "mine.Gelu"
+    expected = torch.nn.functional.gelu(torch.tensor(POSITIONS)).sum().item()
+    np.testing.assert_allclose(load_potential(path).evaluate(POSITIONS).energy, expected, rtol=1e-12)
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"a": 1}))
+    (tmp_path / "empty.pt").write_bytes(b"")
+    for name in ("plain.pkl", "empty.pt"):
+        assert inspect_file(str(tmp_path / name)) is None
+        with pytest.raises(ModelError):
+            load_potential(tmp_path / name)
+    assert inspect_file(str(tmp_path)) is None
+    assert inspect_file("no such file") is None
+
+
+def test_page_says_what_was_measured() -> None:
+    """The table of docs/formats.md is that of the committed results; every family that was tried has passed."""
+    import importlib.util
+    import json
+
+    here = pathlib.Path(__file__).resolve().parent
+    spec = importlib.util.spec_from_file_location("environments", here / "environments.py")
+    environments = importlib.util.module_from_spec(spec)
+    sys.modules["environments"] = environments
+    spec.loader.exec_module(environments)
+    found = json.loads(environments.RESULTS.read_text())
+    assert set(found) == set(environments.FAMILIES)
+    assert environments.table(found) in environments.PAGE.read_text()
+    assert {name for name, entry in found.items() if entry["result"] == "passed"} >= {
+        "sevennet",
+        "mace",
+        "nequip",
+        "metatomic",
+        "aimnet2",
+        "torchmdnet",
+    }
+    for name, entry in found.items():
+        assert "measured" in entry or entry["reason"], name
+        for agreement in entry.get("measured", {}).values():
+            assert agreement["energy"] <= 1e-5 and agreement["force"] <= 1e-4 < agreement["largest_force"]
