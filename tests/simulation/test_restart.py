@@ -1,6 +1,7 @@
 """Runs that die: they go on from the last checkpoint, and nothing is lost or doubled."""
 
 import concurrent.futures
+import contextlib
 import errno
 import hashlib
 import importlib.metadata
@@ -18,7 +19,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
-from run_support import ROOT, assert_same_run, command, environment, log_rows, run_file, waters_file
+from run_support import ROOT, assert_same_run, environment, log_rows, run_file, waters_file
 
 from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.native.build import source_hash
@@ -261,53 +262,100 @@ def test_a_file_that_cannot_grow(tmp_path: pathlib.Path) -> None:
     assert_same_run(tmp_path / "whole", tmp_path / "out")
 
 
-def start(folder: pathlib.Path, out: str) -> subprocess.Popen[str]:
-    """Start a run, or go on with it if it has begun, in a process of its own."""
-    place = folder / out
-    begun = (place / "run.yaml").exists()
-    arguments = ("continue", place) if begun else ("run", folder / "run.yaml", "-o", place)
-    return subprocess.Popen(
-        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+SERVER = """
+import os, pathlib, sys, traceback
+import torch
+from openmm_nn.simulation import continue_run, run
+for line in sys.stdin:
+    folder, out = line.split()
+    place = pathlib.Path(folder) / out
+    child = os.fork()
+    if child == 0:
+        try:
+            if (place / "run.yaml").exists():
+                continue_run(place)
+            else:
+                run(pathlib.Path(folder) / "run.yaml", place)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    """Wait for the end of a run that nobody kills."""
-    _, errors = process.communicate(timeout=1500)
-    assert process.returncode == 0, errors
+class Server:
+    """A process that has imported everything, and runs or continues in children of its own: a kill costs little."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+
+    def start(self, folder: pathlib.Path, out: str) -> int:
+        """Start a run, or go on with it if it has begun; return the process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{folder} {out}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def wait(self) -> int:
+        """Return the status of the run that was started."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+    def finish(self, folder: pathlib.Path, out: str) -> None:
+        """Start or go on, and let it finish."""
+        self.start(folder, out)
+        assert self.wait() == 0
+
+    def close(self) -> None:
+        self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
 
 
 def kill_until_finished(
-    folder: pathlib.Path, rng: random.Random, kills: int, *, early: float, most: int
+    server: Server, folder: pathlib.Path, rng: random.Random, kills: int, *, early: float, most: int
 ) -> list[dict[str, Any]]:
     """Start or continue a run, and kill it at a random moment, so many times; then let it finish.
 
-    The share `early` is killed within the first two seconds, while it starts; the others after up to `most` checkpoints
+    The share `early` is killed within the first half second, while it starts; the others after up to `most` checkpoints
     of their own, and some milliseconds.
     """
     out = folder / "out"
     moments: list[dict[str, Any]] = []
     while len(moments) < kills:
         stamps = {None, checkpoint_stamp(out)}
-        process = start(folder, "out")
+        child = server.start(folder, "out")
         begun = time.monotonic()
         if rng.random() < early:
-            time.sleep(rng.uniform(0.0, 2.0))
+            time.sleep(rng.uniform(0.0, 0.5))
         else:
             wanted = len(stamps) + rng.randint(1, most)
-            while len(stamps) < wanted and process.poll() is None:
+            while len(stamps) < wanted and not is_finished(out):
                 time.sleep(0.001)
                 stamps.add(checkpoint_stamp(out))
             time.sleep(rng.uniform(0.0, 0.1))
-        if process.poll() is not None:
-            finish(process)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        status = server.wait()
+        if status == 0:
             return moments
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        assert status == signal.SIGKILL
         seconds = round(time.monotonic() - begun, 2)
         moments.append({**standing(out), "lines_when_killed": count_lines(out), "seconds": seconds})
-    finish(start(folder, "out"))
+    server.finish(folder, "out")
     return moments
+
+
+def is_finished(out: pathlib.Path) -> bool:
+    try:
+        return bool(json.loads((out / "record.json").read_text())["status"] == "finished")
+    except (OSError, ValueError):
+        return False
 
 
 def checkpoint_stamp(out: pathlib.Path) -> int | None:
@@ -342,7 +390,9 @@ def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
     """Six kills; the soak has a hundred."""
     file = waters_file(tmp_path, changes={"produce": "{length: 300 fs}", "reporters": OFTEN})
     run(file, tmp_path / "whole")
-    moments = kill_until_finished(tmp_path, random.Random(7), 6, early=0.2, most=8)
+    server = Server()
+    moments = kill_until_finished(server, tmp_path, random.Random(7), 6, early=0.2, most=8)
+    server.close()
     assert len(moments) == 6
     # Most kills cut a run that had written more than it had saved.
     assert sum(moment["lines_when_killed"] > moment["lines"] for moment in moments) >= 3
@@ -353,11 +403,11 @@ def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
-    """A hundred kills over four runs at a time; what is found is kept with the hash of the sources it speaks for."""
+    """A hundred kills over several runs; what is found is kept with the hash of the sources it speaks for."""
     started = time.monotonic()
 
     def one(number: int) -> dict[str, Any]:
-        rng, moments, runs = random.Random(2026 + number), [], 0
+        rng, moments, runs, server = random.Random(2026 + number), [], 0, Server()
         while len(moments) < 25:
             folder = tmp_path / f"run{number}-{runs}"
             folder.mkdir()
@@ -366,12 +416,13 @@ def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
             dynamics = f"{{ensemble: NVE, temperature: 300 K, timestep: 0.5 fs, platform: Reference, seed: {seed}}}"
             make = waters_file if number % 2 else run_file
             make(folder, changes={"produce": "{length: 1000 fs}", "reporters": OFTEN, "dynamics": dynamics})
-            finish(start(folder, "whole"))
-            moments += kill_until_finished(folder, rng, 25 - len(moments), early=0.2, most=12)
+            server.finish(folder, "whole")
+            moments += kill_until_finished(server, folder, rng, 25 - len(moments), early=0.2, most=12)
             assert_same_run(folder / "whole", folder / "out")
+        server.close()
         return {"system": "two waters" if number % 2 else "peptide", "runs": runs, "kills": moments}
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
         found = list(pool.map(one, range(4)))
     kills = [moment for entry in found for moment in entry["kills"]]
     sources = sorted((ROOT / "openmm_nn" / "simulation").glob("*.py"))
