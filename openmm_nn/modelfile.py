@@ -96,7 +96,7 @@ def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [entry.partition("/")[2] for entry in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError, LookupError):
         got = "a file that is truncated or damaged" if data[:2] == b"PK" else "a file that is no model"
         raise ModelError(message(f"file {name}", got, allowed, "get or export the file again")) from None
     if any(entry.startswith("models/") for entry in members):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import logging
@@ -389,9 +390,12 @@ class _Analysis:
         prepared = prepare(RunFile.load(file, folder=record.get("folder")))
         if prepared.hybrid is None:
             raise _Missing("the run is no hybrid")
-        if prepared.potential is not None and prepared.potential.sha256 != record.get("model_sha256"):
-            raise _Missing("the potential has changed since the run")
-        return prepared.hybrid
+        # The System that ran, with the model that ran: the one that has this name by now may be another.
+        ran = self._system()
+        if ran.getNumParticles() != prepared.hybrid.system.getNumParticles():
+            raise _Missing("run.yaml no longer makes the System that ran")
+        source = dataclasses.replace(prepared.hybrid._source, hybrid=ran)
+        return dataclasses.replace(prepared.hybrid, system=ran, _source=source)
 
     def performance(self, seconds: float) -> dict[str, Any]:
         self._need_potential()

@@ -253,7 +253,9 @@ def _bare_model(
     return evaluate
 
 
-def _openmmml(potential: str, topology: app.Topology, classical: openmm.System, atoms: Any) -> openmm.System | None:
+def _openmmml(
+    potential: str, topology: app.Topology, classical: openmm.System, atoms: Any, *, interpolate: bool = False
+) -> openmm.System | None:
     """Return the mixed System of openmm-ml for the same potential, or None."""
     if importlib.util.find_spec("openmmml") is None or not potential.startswith("ani2x"):
         return None
@@ -274,7 +276,7 @@ def _openmmml(potential: str, topology: app.Topology, classical: openmm.System, 
             os.environ["TORCHANI_DATA_DIR"] = temporary
         try:
             mixed: openmm.System = openmmml.MLPotential("ani2x").createMixedSystem(
-                topology, classical, [int(index) for index in atoms], interpolate=False, device="cpu", **options
+                topology, classical, [int(index) for index in atoms], interpolate=interpolate, device="cpu", **options
             )
             return mixed
         finally:

@@ -15,7 +15,6 @@ from .interpolation import native_module
 from .nonbonded import uses_ewald
 from .region import Region
 
-_EMBEDDINGS = ("mechanical",)
 _LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
 _NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
 _CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
@@ -43,12 +42,8 @@ def warn(message: str, depth: int = 2) -> None:
     warnings.warn(message, UserWarning, stacklevel=depth + 2)
 
 
-def check_options(embedding: str, bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
+def check_options(bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
     """Check the options that name one of several ways."""
-    if embedding not in _EMBEDDINGS:
-        raise errors.ParameterError(
-            f"embedding: got {embedding!r}; allowed are {', '.join(map(repr, _EMBEDDINGS))}. Choose one of these."
-        )
     if bonded_rule not in BONDED_RULES:
         raise errors.ParameterError(
             f"bonded_rule: got {bonded_rule!r}; allowed are {', '.join(map(repr, BONDED_RULES))}. Choose one of these."

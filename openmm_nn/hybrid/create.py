@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ import openmm
 from openmm import app
 
 from .. import errors
-from .. import force as force_module
 from ..force import Link
 from ..potential import Potential
+from ..selection import select_atoms
 from .arguments import (
     check_interpolation,
     check_options,
@@ -25,14 +25,14 @@ from .arguments import (
     takes_charge,
     warn,
 )
-from .bonded import RegionAtoms
 from .boundary import CutBond, is_polar, make_cuts
 from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
-from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, image_forces, pair_forces
+from .embeddings import EmbeddingRequest, find_embedding
+from .interpolation import check_constraints
 from .ledger import Ledger, LedgerSource, make_ledger
-from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
+from .mechanical import check_rigid_water, check_sites, inner_constraints
 from .nonbonded import check_forces, resolve_ignored
-from .region import BondGraph, Region, expand_atoms, make_region, select_atoms
+from .region import BondGraph, Region, expand_atoms, make_region
 from .report import BoundaryReport, charge_rows
 
 
@@ -85,7 +85,8 @@ class HybridSystem:
         ----------
         positions : array_like, Quantity, openmm.Context or mdtraj.Trajectory
             Positions (N, 3), in nm unless with a unit; or a Context, whose positions, box, parameters and platform are
-            taken; or a trajectory, whose frames become arrays.
+            taken (mixed precision in place of single, see `openmm_nn.hybrid.ledger`); or a trajectory, whose frames
+            become arrays.
         box : array_like or Quantity, shape (3, 3), optional
             Box vectors, in nm unless with a unit; by default the System's.
         platform : str, optional
@@ -105,6 +106,8 @@ class HybridSystem:
             If bonds of the region were made constraints, so that their classical energy is not known.
         NativeExtensionError
             If the native extension is not there.
+        ParameterError
+            If positions have the wrong shape.
         """
         return make_ledger(
             self._source, positions, box, platform=platform, properties=properties, parameters=parameters
@@ -149,8 +152,9 @@ def create_hybrid_system(
         The latter without cut bonds.
     region : str, iterable of int, or boolean mask
         An MDTraj selection, atom indices, or one truth value for each atom.
-    embedding : {"mechanical"}
-        How the environment acts on the region.
+    embedding : str
+        How the environment acts on the region: ``"mechanical"``, through the classical force field, or an embedding
+        that another package registers (`openmm_nn.hybrid.embeddings`).
     expand : {None, "residue", "molecule"}
         Fill the region up to whole residues or molecules.
     bonded_rule : {"capped", "all-atoms", "gromacs"}
@@ -225,7 +229,8 @@ def create_hybrid_system(
     >>> hybrid.system.getNumForces(), hybrid.region.formula, hybrid.links
     (2, 'Ar2', ())
     """
-    check_options(embedding, bonded_rule, interpolate, charge_scheme)
+    find_embedding(embedding)
+    check_options(bonded_rule, interpolate, charge_scheme)
     check_potential(potential)
     if topology.getNumAtoms() != system.getNumParticles():
         raise errors.ParticleError(
@@ -234,7 +239,7 @@ def create_hybrid_system(
         )
 
     graph = BondGraph.of(topology, system)
-    atoms = expand_atoms(graph, select_atoms(topology, region), expand)
+    atoms = expand_atoms(graph, select_atoms(topology, region, argument="region"), expand)
     inside = frozenset(atoms)
     check_sites(system, graph, inside)
     charges = classical_charges(system)
@@ -261,34 +266,28 @@ def create_hybrid_system(
                 depth=1,
             )
 
-    remainder = remove_region(
-        system,
-        graph,
-        chosen,
-        bonded_rule=bonded_rule,
-        ignored=ignored,
-        remove_constraints=remove_constraints,
-        keep_pairs=subtract,
+    remainder = find_embedding(embedding).embed(
+        EmbeddingRequest(
+            topology=topology,
+            system=system,
+            potential=potential,
+            graph=graph,
+            region=chosen,
+            links=links,
+            bonded_rule=bonded_rule,
+            ignored=frozenset(ignored),
+            scheme=tuple(scheme),
+            interpolate=interpolate,
+            remove_constraints=remove_constraints,
+            subtract_region=subtract,
+            replaces_images=images,
+            uses_box=uses_box,
+            charge=formal,
+            multiplicity=multiplicity,
+            force_group=force_group,
+            properties=properties,
+        )
     )
-    for own in _own_forces(system, graph, chosen, bonded_rule, ignored, interpolate, subtract, images):
-        remainder.system.addForce(own)
-    for correction in scheme:
-        remainder.system.addForce(correction)
-    _add_potential(
-        remainder.system,
-        potential,
-        topology,
-        chosen,
-        links,
-        graph,
-        uses_box,
-        formal,
-        multiplicity,
-        force_group,
-        properties,
-        interpolate,
-    )
-
     seconds = {cut.outside: second_neighbours(graph, chosen, cut) for cut in cuts}
     report = BoundaryReport(
         region=chosen,
@@ -309,33 +308,6 @@ def create_hybrid_system(
     return HybridSystem(remainder.system, topology, chosen, links, report, source)
 
 
-def _own_forces(
-    system: openmm.System,
-    graph: BondGraph,
-    region: Region,
-    bonded_rule: str,
-    ignored: Collection[int],
-    interpolate: bool,
-    subtract: bool,
-    images: bool,
-) -> list[openmm.Force]:
-    """Make the forces that add E_MM(R) back for interpolation, or subtract what was left in of it and its images."""
-    forces: list[openmm.Force] = []
-    purpose = "interpolate" if interpolate else "subtract_region"
-    if interpolate or subtract:
-        factor = Factor(0.0 if subtract else 1.0, -1.0) if interpolate else Factor(-1.0)
-        forces += pair_forces(system, region, ignored, factor, purpose, images=images and subtract)
-    if images and not subtract:
-        # Zero exceptions leave the images in.
-        forces += image_forces(
-            system, region, ignored, Factor(0.0, -1.0) if interpolate else Factor(-1.0), "long_range"
-        )
-    if interpolate:
-        atoms = RegionAtoms.of(region.atoms, graph.neighbours)
-        forces += bonded_forces(system, atoms, bonded_rule, ignored, Factor(1.0, -1.0))
-    return forces
-
-
 def _boundary_charges(
     cuts: tuple[CutBond, ...], seconds: dict[int, list[int]], charges: np.ndarray, graph: BondGraph, scheme: str
 ) -> tuple[Any, ...]:
@@ -345,74 +317,3 @@ def _boundary_charges(
         else {m: scheme_sites(scheme, float(charges[m]), m, others) for m, others in seconds.items()}
     )
     return charge_rows(cuts, seconds, sites, charges, graph.labels, scheme)
-
-
-def _add_potential(
-    system: openmm.System,
-    potential: Any,
-    topology: app.Topology,
-    region: Region,
-    links: tuple[Link, ...],
-    graph: BondGraph,
-    uses_box: bool,
-    charge: int,
-    multiplicity: int,
-    force_group: int,
-    properties: Mapping[str, str] | None,
-    interpolate: bool,
-) -> None:
-    bonds = graph.inner_bonds(region.atoms)
-    if isinstance(potential, Potential):
-        # The engine on PythonForce, which reports no bonds, brings bonds of zero strength of its own.
-        force = force_module.create_force(
-            potential.source(),
-            topology=topology,
-            atoms=region.atoms,
-            links=links,
-            bonds=bonds,
-            periodic=uses_box,
-            charge=charge,
-            multiplicity=multiplicity,
-            force_group=force_group,
-            properties=properties,
-            scale=(LAMBDA, 1.0) if interpolate else None,
-        )
-        if interpolate:
-            force.addEnergyParameterDerivative(LAMBDA)
-        system.addForce(force)
-    else:
-        if links:
-            raise errors.UnsupportedError(
-                f"potential: got an MLPotential with {len(links)} cut bonds; its force has no link atoms, so allowed "
-                "are regions of whole molecules. Use expand='molecule', or a Potential from "
-                "openmm_nn.load_potential(...)."
-            )
-        if properties:
-            raise errors.ParameterError(
-                f"properties: got {dict(properties)!r} with an MLPotential, which has none of them; allowed is None. "
-                "Leave properties out."
-            )
-        potential._impl.addForces(
-            topology, system, list(region.atoms), force_group, charge=charge, multiplicity=multiplicity
-        )
-        _hold_together(system, bonds, force_group)
-
-
-def _hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_group: int) -> None:
-    """Add bonds of zero strength, so that barostats and imaging still see the region's molecules.
-
-    Parameters
-    ----------
-    system : openmm.System
-        Changed in place.
-    bonds : list of (int, int)
-    force_group : int
-    """
-    if not bonds:
-        return
-    force = openmm.HarmonicBondForce()
-    force.setName("bonds of the region, without strength")
-    force.setForceGroup(force_group)
-    for first, second in bonds:
-        force.addBond(first, second, 0.0, 0.0)
-    system.addForce(force)

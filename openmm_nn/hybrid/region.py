@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -207,110 +206,6 @@ class Region:
             f"region of {len(self)} atoms, {self.formula}, {charge}, "
             f"guessed formal charge {self.guessed_charge:+d} (a guess), {len(self.cut_bonds)} cut bonds"
         )
-
-
-def select_atoms(topology: app.Topology, region: object) -> tuple[int, ...]:
-    """Atom indices from a selection, a list of indices or a mask.
-
-    Parameters
-    ----------
-    topology : openmm.app.Topology
-    region : str, iterable of int, or boolean mask
-        An MDTraj selection; atom indices (an iterator is read once); or one truth value for each atom.
-
-    Returns
-    -------
-    tuple of int
-        The indices, in the order given (ascending for selections, masks and sets).
-
-    Raises
-    ------
-    ParticleError
-        If the selection is not understood, or if it is empty, repeats an atom or names one that does not exist.
-
-    Examples
-    --------
-    >>> from openmm import app
-    >>> from openmm_nn.hybrid.region import select_atoms
-    >>> topology = app.Topology()
-    >>> residue = topology.addResidue("LIG", topology.addChain())
-    >>> atoms = [topology.addAtom(name, app.element.carbon, residue) for name in ("C1", "C2", "C3")]
-    >>> select_atoms(topology, "name C2 C3"), select_atoms(topology, [False, True, True])
-    ((1, 2), (1, 2))
-    """
-    number = topology.getNumAtoms()
-    if isinstance(region, str):
-        atoms = _select_by_mdtraj(topology, region)
-    elif isinstance(region, Iterable):
-        items = sorted(region) if isinstance(region, (set, frozenset)) else list(region)
-        if items and all(isinstance(item, (bool, np.bool_)) for item in items):
-            if len(items) != number:
-                raise errors.ParticleError(
-                    f"region: got a mask of {len(items)} values; a mask needs one for each of the {number} atoms of "
-                    "the topology. Make it from the same topology, or give indices."
-                )
-            atoms = [index for index, chosen in enumerate(items) if chosen]
-        else:
-            atoms = [_as_index(item) for item in items]
-    else:
-        raise errors.ParticleError(
-            f"region: got {region!r}; allowed are an MDTraj selection, atom indices or a boolean mask. For one atom "
-            "give [index]."
-        )
-
-    if not atoms:
-        raise errors.ParticleError(
-            f"region: got {_short(region)}, which holds no atom; a region needs at least one. Check the selection "
-            "against the topology."
-        )
-    outside = [index for index in atoms if not 0 <= index < number]
-    if outside:
-        raise errors.ParticleError(
-            f"region: got atom index {outside[0]}; allowed are 0 to {number - 1}. Count atoms from zero, in this "
-            "topology."
-        )
-    repeated = [index for index, count in Counter(atoms).items() if count > 1]
-    if repeated:
-        raise errors.ParticleError(
-            f"region: got atom {repeated[0]} {Counter(atoms)[repeated[0]]} times; each atom may appear once. Remove "
-            "the repetitions."
-        )
-    return tuple(atoms)
-
-
-def _short(region: object) -> str:
-    text = repr(region)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _as_index(item: object) -> int:
-    if not isinstance(item, (bool, np.bool_)):
-        try:
-            return operator.index(item)  # type: ignore[arg-type]
-        except TypeError:
-            pass
-    raise errors.ParticleError(
-        f"region: got {item!r} ({type(item).__name__}) among the indices; allowed are integers, or one boolean for "
-        "each atom. Convert them to int."
-    )
-
-
-def _select_by_mdtraj(topology: app.Topology, selection: str) -> list[int]:
-    try:
-        import mdtraj
-    except ImportError as error:
-        raise errors.MissingDependencyError(
-            f"region: got the selection {selection!r}; selections need MDTraj, which is not installed. "
-            "Install it (pip install mdtraj) or give atom indices."
-        ) from error
-    try:
-        return [int(index) for index in mdtraj.Topology.from_openmm(topology).select(selection)]
-    except Exception as error:  # MDTraj's parser raises whatever its grammar, or the Python it compiles to, raises
-        raise errors.ParticleError(
-            f"region: MDTraj does not understand the selection {selection!r}: {str(error).splitlines()[0]}. "
-            "Allowed is its selection language, such as 'resname LIG' or 'chainid 0 and not water'; see MDTraj's "
-            "documentation."
-        ) from error
 
 
 def expand_atoms(graph: BondGraph, atoms: tuple[int, ...], expand: str | None) -> tuple[int, ...]:

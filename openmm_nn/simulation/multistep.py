@@ -109,7 +109,9 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
         system.addForce(new)
     atoms = RegionAtoms.of(source.region.atoms, source.graph.neighbours)
     minus = Factor(-1.0)
-    own = pair_forces(source.classical, source.region, source.ignored, minus, "multistep_system")
+    own = pair_forces(
+        source.classical, source.region, source.ignored, minus, "multistep_system", images=source.replaces_images
+    )
     own += bonded_forces(source.classical, atoms, source.bonded_rule, source.ignored, minus)
     for force in own:
         force.setForceGroup(SLOW_GROUP)

@@ -24,6 +24,8 @@ ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "formats.md"
 BEGIN, END = "<!-- from tests/reference/formats.json -->", "<!-- end -->"
 RESULTS = HERE.parent / "reference" / "formats.json"
+# Not named on the page: what an environment needs besides the library.
+HELPERS = ("openmm", "numpy", "numba", "requests", "click", "jinja2", "omegaconf", "pyyaml")
 PINNED = ("torch", "openmm", "numpy", "mdtraj", "vesin", "pytest", "pytest-timeout", "ase")
 
 
@@ -115,7 +117,8 @@ def run(name: str, family: Family, folder: pathlib.Path) -> dict[str, object]:
     if family.probe:
         done = subprocess.run([str(folder / "bin" / "python"), "-c", family.probe], capture_output=True, text=True)
         if done.returncode:
-            return {**result, "result": "not usable", "reason": done.stderr.strip().splitlines()[-1][:400]}
+            lines = [line for line in done.stderr.splitlines() if re.match(r"\w*Error: ", line)] or [done.stderr]
+            return {**result, "result": "not usable", "reason": lines[-1][:300]}
     if not family.tests:
         return {**result, "result": "not tested"}
     with tempfile.TemporaryDirectory() as scratch:
@@ -137,7 +140,7 @@ def run(name: str, family: Family, folder: pathlib.Path) -> dict[str, object]:
         )
         result["seconds"] = round(time.perf_counter() - start)
         last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
-        counts = re.findall(r"(\d+) (passed|failed|skipped|error)", last)
+        counts = re.findall(r"(\d+) (passed|failed|xfailed|skipped|error)", last)
         result["tests"] = {word: int(number) for number, word in counts}
         result["result"] = "passed" if done.returncode == 0 else "failed"
         if done.returncode:
@@ -158,11 +161,11 @@ def table(found: dict[str, dict[str, object]]) -> str:
     ]
     for name, entry in found.items():
         versions = entry.get("versions", {})
-        listed = [f"{package} {versions[package]}" for package in versions if package not in ("openmm", "numpy")]
+        listed = [f"{package} {versions[package]}" for package in versions if package not in HELPERS]
         measured = list(entry.get("measured", {}).values())
         counts = entry.get("tests", {})
         result = f"{counts.get('passed', 0)} of {sum(counts.values())} tests" if counts else str(entry["result"])
-        if entry["result"] == "not installable":
+        if not versions or not counts:
             listed = [str(package).replace("==", " ") for package in entry["packages"]]
         cells = [f"{max(m[key] for m in measured):.0e}" for key in ("energy", "force")] if measured else ["", ""]
         largest = f"{max(m['largest_force'] for m in measured):.2g}" if measured else ""

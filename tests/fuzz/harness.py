@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -82,8 +83,20 @@ def python_sources() -> str:
     return digest.hexdigest()
 
 
-def read_all(mutants: list[Mutant], folder: pathlib.Path) -> list[Outcome]:
-    """Write every mutant to a file and have it read in a process of its own."""
+def read_all(mutants: list[Mutant], folder: pathlib.Path, readers: int = 2) -> list[Outcome]:
+    """Write every mutant to a file and have it read in a process of its own; several readers share the work."""
+    parts = [range(first, len(mutants), readers) for first in range(readers)]
+    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
+        found = list(pool.map(lambda part: _read_some(mutants, part, folder), parts))
+    merged = {
+        k: outcome
+        for part, outcomes in zip(parts, found, strict=True)
+        for k, outcome in zip(part, outcomes, strict=True)
+    }
+    return [merged[k] for k in range(len(mutants))]
+
+
+def _read_some(mutants: list[Mutant], part: range, folder: pathlib.Path) -> list[Outcome]:
     variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     variables.pop("OPENMM_NN_ENGINE", None)
     command = [sys.executable, str(HERE / "reader.py")]
@@ -91,7 +104,8 @@ def read_all(mutants: list[Mutant], folder: pathlib.Path) -> list[Outcome]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables) as reader:
         assert reader.stdin is not None and reader.stdout is not None
         assert reader.stdout.readline().strip() == "ready"
-        for k, mutant in enumerate(mutants):
+        for k in part:
+            mutant = mutants[k]
             path = folder / f"mutant-{k}.{'yaml' if mutant.kind == 'run' else mutant.kind}"
             path.write_bytes(mutant.data)
             reader.stdin.write(f"{mutant.kind}\t{path}\n")

@@ -54,7 +54,7 @@ def test_the_same_seed_makes_the_same_mutants(models: ModelSet) -> None:
 @pytest.mark.timeout(7200)
 def test_two_thousand_mutants(models: ModelSet, tmp_path: pathlib.Path) -> None:
     start = time.monotonic()
-    outcomes = harness.read_all(harness.make_corpus(models, FILES, SEED), tmp_path)
+    outcomes = harness.read_all(harness.make_corpus(models, FILES, SEED), tmp_path, readers=6)
     result = {
         "what": "mutated .pt, .pt2, card, XML and run files, each read in a process of its own with limits",
         "command": "make soak",

@@ -1,5 +1,8 @@
 """Cut bonds: which may be cut, where the link atoms sit, and the force on the atoms of the bond."""
 
+import pathlib
+
+import mdtraj
 import numpy as np
 import openmm as mm
 import pytest
@@ -11,7 +14,7 @@ from hybrid.cases import BACKBONE, SIDE_CHAIN, villin
 from hybrid.molecules import build
 from hybrid.region_energy import card, energy_and_forces, reference_context, zero_potential
 from openmm_nn import HybridSystem, create_hybrid_system, load_potential
-from openmm_nn.errors import BoundaryError, ParameterError
+from openmm_nn.errors import BoundaryError, ParameterError, ParticleError
 
 
 def cut(text: str, region: str, types: dict[str, object] | None = None, **options: object) -> HybridSystem:
@@ -207,3 +210,37 @@ def test_hybrid_keeps_particles_and_topology() -> None:
     molecules_ = [mm.Context(s, mm.VerletIntegrator(1e-3), mm.Platform.getPlatformByName("Reference")).getMolecules()
                   for s in (case.system, hybrid.system)]  # fmt: skip
     assert sorted(map(sorted, molecules_[0])) == sorted(map(sorted, molecules_[1]))
+
+
+@pytest.mark.filterwarnings("ignore:charge")
+def test_trajectories_are_those_of_the_input(tmp_path: pathlib.Path) -> None:
+    """A run with cut bonds writes the input's atoms, and neither call nor run changes the input."""
+    case = villin(waters=10, rigidWater=False)
+    before = (mm.XmlSerializer.serialize(case.system), mdtraj.Topology.from_openmm(case.topology))
+    hybrid = create_hybrid_system(case.topology, case.system, region_potential(), BACKBONE)
+    simulation = app.Simulation(
+        hybrid.topology, hybrid.system, mm.VerletIntegrator(1e-4), mm.Platform.getPlatformByName("CPU")
+    )
+    simulation.context.setPositions(case.positions)
+    simulation.reporters += [
+        app.DCDReporter(str(tmp_path / "run.dcd"), 1),
+        app.PDBReporter(str(tmp_path / "run.pdb"), 2),
+    ]
+    simulation.step(2)
+    trajectory = mdtraj.load(str(tmp_path / "run.dcd"), top=before[1])
+    written = app.PDBFile(str(tmp_path / "run.pdb")).topology
+    assert trajectory.n_frames == 2
+    np.testing.assert_allclose(trajectory.xyz[-1], case.positions, atol=0.01)
+    assert [atom.name for atom in written.atoms()] == [atom.name for atom in case.topology.atoms()]
+    assert mm.XmlSerializer.serialize(case.system) == before[0]
+    after = mdtraj.Topology.from_openmm(case.topology)
+    assert after == before[1]
+    assert case.topology.getPeriodicBoxVectors() == hybrid.topology.getPeriodicBoxVectors()
+
+
+def test_elements_that_the_potential_does_not_know() -> None:
+    own = card("organic")
+    organic = load_potential(wells, card=type(own)(**{**own.__dict__, "outputs": ("energy",), "elements": ("H", "C")}))
+    topology, system, _ = build(molecules.ACETAMIDE)
+    with pytest.raises(ParticleError, match=r"(?s)(O|N).*allowed.*H.*C"):
+        create_hybrid_system(topology, system, organic, range(topology.getNumAtoms()))

@@ -91,7 +91,7 @@ def test_regions_of_a_protein_in_water(field: str, selection: str) -> None:
     check_identity(case, select(case, selection), bonded_rule="all-atoms")
 
 
-@pytest.mark.parametrize("solvent", ["OBC2", "GBn"])
+@pytest.mark.parametrize("solvent", ["OBC2", "GBn2"])
 def test_toluene_in_lysozyme(solvent: str) -> None:
     case, ligand, atoms = lysozyme(solvent)
     check_identity(case, atoms)

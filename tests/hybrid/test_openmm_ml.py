@@ -135,6 +135,83 @@ def test_compound_bonds_are_judged_by_all_their_atoms() -> None:
     assert ours.system.getForce(index).getNumBonds() == 1
 
 
+def test_centroid_bonds_are_read_by_their_groups() -> None:
+    """OpenMM-ML takes the numbers of groups for atoms."""
+    case = peptide_in_water(waters=30)
+    system = mm.XmlSerializer.clone(case.system)
+    force = mm.CustomCentroidBondForce(2, "distance(g1,g2)")
+    force.addGroup([0, 1, 4])
+    force.addGroup([24, 25])
+    force.addBond([0, 1], [])
+    index = system.addForce(force)
+    with pytest.raises((KeyError, AttributeError)):
+        springs().createMixedSystem(case.topology, system, range(22))
+    ours = create_hybrid_system(case.topology, system, springs(), range(22))
+    assert ours.system.getForce(index).getNumBonds() == 1
+
+
+def test_torsions_that_are_neither_proper_nor_improper() -> None:
+    """OpenMM-ML raises, for water too; here it is judged by all its atoms."""
+    case = peptide_in_water(waters=30)
+    system = mm.XmlSerializer.clone(case.system)
+    force = mm.PeriodicTorsionForce()
+    force.addTorsion(22, 25, 28, 31, 1, 0.0, 1.0)
+    force.addTorsion(0, 8, 12, 20, 1, 0.0, 1.0)
+    index = system.addForce(force)
+    with pytest.raises(ValueError, match=r"(?i)torsion"):
+        springs().createMixedSystem(case.topology, system, range(22))
+    ours = create_hybrid_system(case.topology, system, springs(), range(22))
+    assert ours.system.getForce(index).getNumTorsions() == 1
+
+
+@pytest.mark.filterwarnings("ignore:charge")
+def test_cuts_with_a_long_ranged_potential() -> None:
+    """OpenMM-ML makes its second NonbondedForce before it adds its link sites, which it then lacks."""
+    case = villin(rigidWater=False)
+    atoms = select(case, SIDE_CHAIN)
+    theirs = springs(longRange=True, strength=0.0).createMixedSystem(case.topology, case.system, atoms)
+    with pytest.raises(mm.OpenMMException, match=r"(?i)number of particles|exactly as many particles"):
+        reference_context(theirs)
+    nothing = load_potential(
+        lambda positions, box: (positions.new_zeros(()), torch.zeros_like(positions)),
+        card=dataclasses.replace(card(long_range=True), inputs=("positions", "box"), periodic="always"),
+    )
+    ours = create_hybrid_system(case.topology, case.system, nothing, atoms, charge=0)
+    assert len(ours.links) == 1
+    assert np.isfinite(remainder(ours.system, case.positions)[0])
+
+
+def test_zero_lambda_is_classical_under_a_cutoff() -> None:
+    """OpenMM-ML's is not, since its scaled exceptions know no cutoff."""
+    case = peptide_in_water(method="CutoffPeriodic", waters=60, rigidWater=False)
+    classical = remainder(case.system, case.positions)[0]
+    theirs = springs().createMixedSystem(case.topology, case.system, list(range(22)), interpolate=True)
+    context = reference_context(theirs, case.positions)
+    context.setParameter("lambda_interpolate", 0.0)
+    assert abs(energy_and_forces(context)[0] - classical) > 0.1
+    ours = create_hybrid_system(
+        case.topology, case.system, load_potential(wells, card=card("wells")), range(22), interpolate=True
+    )
+    context = reference_context(ours.system, case.positions)
+    context.setParameter("lambda_interpolate", 0.0)
+    assert energy_and_forces(context)[0] == pytest.approx(classical, abs=1e-6)
+
+
+def test_interpolation_with_pair_potentials_of_the_user() -> None:
+    """OpenMM-ML refuses a CustomNonbondedForce, such as CHARMM's NBFIX."""
+    case = villin("charmm36", rigidWater=False)
+    atoms = select(case, "resid 70 81 119")
+    with pytest.raises((ValueError, NotImplementedError), match="CustomNonbondedForce"):
+        springs().createMixedSystem(case.topology, case.system, atoms, interpolate=True)
+    ours = create_hybrid_system(
+        case.topology, case.system, load_potential(wells, card=card("wells")), atoms, interpolate=True
+    )
+    context = reference_context(ours.system, case.positions)
+    context.setParameter("lambda_interpolate", 0.0)
+    expected = remainder(case.system, case.positions)[0]
+    assert energy_and_forces(context)[0] == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_generator_removes_constraints() -> None:
     """OpenMM-ML reads it twice, and leaves them."""
     case = peptide_in_water(waters=30, constraints=app.HBonds)

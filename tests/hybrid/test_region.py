@@ -97,15 +97,17 @@ def test_bonds_that_the_topology_lacks_come_from_the_system() -> None:
 @pytest.mark.parametrize(
     "region, message",
     [
-        ("resname XYZ", r"region: got 'resname XYZ', which holds no atom.*Check the selection"),
-        ([], r"region: got \[\], which holds no atom"),
-        ("foo bar", r"MDTraj does not understand the selection 'foo bar'"),
-        ([5, 6, 5], r"region: got atom 5 2 times; each atom may appear once"),
-        ([5, 100000], r"region: got atom index 100000; allowed are 0 to \d+"),
-        ([-1], r"region: got atom index -1"),
-        ([1.5], r"region: got 1.5 \(float\) among the indices"),
-        ([True, False], r"region: got a mask of 2 values; a mask needs one for each"),
-        (7, r"region: got 7; allowed are an MDTraj selection, atom indices or a boolean mask"),
+        ("resname XYZ", r"region: got 'resname XYZ', which is empty; allowed: at least one atom.*check it against"),
+        ([], r"region: got \[\], which is empty"),
+        ("foo bar", r"region: got 'foo bar', which MDTraj does not understand.*such as 'resname LIG'"),
+        ("(name CA", r"region: got '\(name CA', which MDTraj does not understand"),
+        ("mass > CA", r"region: got 'mass > CA', which MDTraj does not understand"),
+        ([5, 6, 5], r"region: got repeated index 5; allowed: every index once"),
+        ([5, 100000], r"region: got index 100000; allowed: 0 to \d+"),
+        ([-1], r"region: got index -1"),
+        ([1.5], r"region: got \[1.5\]; allowed: a selection, integer indices or a mask"),
+        ([True, False], r"region: got a mask of 2 values; allowed: \d+, one for every atom"),
+        (7, r"region: got a int; allowed: a selection, indices or a mask.*for one atom give \[index\]"),
     ],
 )
 def test_bad_regions(region: object, message: str) -> None:
