@@ -413,7 +413,7 @@ class ModelCard:
             remedy = "add them, or export the model again"
             _fail("from_json", f"no {', '.join(missing)}", f"a card with {_choices(_REQUIRED)}", remedy)
         for name in ("inputs", "outputs", "elements", "references"):
-            if isinstance(values[name], list):
+            if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         return cls(**values)
 

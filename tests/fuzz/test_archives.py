@@ -255,6 +255,17 @@ def test_cards_are_bounded() -> None:
     assert len(str(info.value)) < 1000
 
 
+def test_a_card_without_what_it_may_leave_out() -> None:
+    """Only what the energy depends on must be there."""
+    values = json.loads(ModelCard.torchforce().to_json())
+    for name in ("references", "version", "license", "long_range"):
+        less = {key: value for key, value in values.items() if key != name}
+        assert ModelCard.from_json(json.dumps(less)) == ModelCard.torchforce()
+    for name in ("inputs", "outputs", "elements"):
+        less = {key: value for key, value in values.items() if key != name}
+        refused(lambda less=less: ModelCard.from_json(json.dumps(less)), name)  # type: ignore[misc]
+
+
 def test_reading_a_card_alone(records: Records) -> None:
     data = write_records(records)
     card = read_card(data)

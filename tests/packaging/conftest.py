@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(
-    command: list[str | Path], folder: Path, status: int | None = 0, **variables: str
+    command: list[str | Path], folder: Path, status: int | None = 0, *, seconds: int = 280, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a folder, without what this process has in its environment for Python and for this package."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OPENMM_NN"))}
@@ -25,7 +25,7 @@ def run(
         env={**keep, **variables},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=seconds,
     )
     assert status is None or result.returncode == status, result.stdout + result.stderr
     return result

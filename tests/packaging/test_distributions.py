@@ -97,9 +97,10 @@ assert abs(energy - potential.evaluate(positions, [8, 1, 1]).energy) < 1e-2, ene
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_the_extension_is_built_by_one_command(installed: Path) -> None:
     """Compiles everything; about a minute and a half on two cores."""
     python, cache = installed / "venv/bin/python", str(installed / "cache")
-    run([python, "-m", "openmm_nn.native.build"], installed, XDG_CACHE_HOME=cache)
+    run([python, "-m", "openmm_nn.native.build"], installed, seconds=1500, XDG_CACHE_HOME=cache)
     run([python, "-c", EVALUATE], installed, XDG_CACHE_HOME=cache)
     run([installed / "venv/bin/openmm-nn", "doctor"], installed, XDG_CACHE_HOME=cache)
