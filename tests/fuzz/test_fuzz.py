@@ -55,8 +55,9 @@ def test_the_same_seed_makes_the_same_mutants(models: ModelSet) -> None:
 def test_two_thousand_mutants(models: ModelSet, tmp_path: pathlib.Path) -> None:
     start = time.monotonic()
     outcomes = harness.read_all(harness.make_corpus(models, FILES, SEED), tmp_path, readers=6)
+    kinds = ", ".join(sorted({entry.mutant.kind for entry in outcomes}))
     result = {
-        "what": "mutated .pt, .pt2, card, XML and run files, each read in a process of its own with limits",
+        "what": f"mutated files ({kinds}), each read in a process of its own with limits",
         "command": "make soak",
         "seed": SEED,
         **harness.summary(outcomes),
