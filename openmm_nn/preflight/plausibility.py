@@ -34,6 +34,9 @@ _BONDS_STEPS = 60
 _STRETCHED = 1.6
 """A bond longer than this times what it should be is broken."""
 
+_EVEN = 1.25
+"""Double and triple bonds are up to a fifth shorter than single ones."""
+
 _MUCH_LOWER = 20.0
 """kJ/mol for an atom."""
 
@@ -70,6 +73,11 @@ class Relaxed:
             return False
         return bool(self.ratios.max() < _STRETCHED * float(np.median(self.ratios)))
 
+    @property
+    def unevenness(self) -> float:
+        """How much more the longest bond is stretched than the shortest one."""
+        return float(self.ratios.max() / self.ratios.min())
+
 
 def relax(subject: Subject) -> Relaxed:
     """Find the size at which the structure is a molecule for the potential, and minimise the energy there.
@@ -94,16 +102,19 @@ def relax(subject: Subject) -> Relaxed:
 def _relax(subject: Subject) -> Relaxed:
     fragment = subject.fragment
     centred = fragment.positions - fragment.positions.mean(axis=0)
-    fallback: Relaxed | None = None
+    tried: list[Relaxed] = []
     for scale in _sizes(subject, centred):
         positions = minimise(
             lambda x: subject.run(x, fragment.numbers), scale * centred, steps=_BONDS_STEPS, longest=0.01 * scale
         )
-        found = Relaxed(fragment, positions, scale, _ratios(fragment, positions))
-        if found.intact:
-            return found
-        fallback = fallback or found
-    return fallback or Relaxed(fragment, fragment.positions, None, _ratios(fragment, fragment.positions))
+        tried.append(Relaxed(fragment, positions, scale, _ratios(fragment, positions)))
+        # What is evenly stretched is a molecule; where the potential was never trained, minima tear it about.
+        if tried[-1].intact and (tried[-1].unevenness < _EVEN or len(tried) > 2):
+            break
+    intact = [found for found in tried if found.intact]
+    if intact:
+        return min(intact, key=lambda found: found.unevenness)
+    return tried[0] if tried else Relaxed(fragment, fragment.positions, None, _ratios(fragment, fragment.positions))
 
 
 def _sizes(subject: Subject, centred: Array) -> list[float]:
