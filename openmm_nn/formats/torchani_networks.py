@@ -14,6 +14,9 @@ from torch import Tensor, nn
 class _First(nn.Module):
     """The first layer of one element's networks: one matrix product for all members."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, layers: list[Any]) -> None:
         super().__init__()
         self.members: int = len(layers)
@@ -30,6 +33,9 @@ class _First(nn.Module):
 
 class _Layer(nn.Module):
     """A later layer: a batched matrix product over members."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, layers: list[Any]) -> None:
         super().__init__()
@@ -71,6 +77,7 @@ class BatchedNetworks(nn.Module):
     """
 
     used: Tensor
+    pair_index: Tensor
 
     def __init__(self, members: list[Any], aev_computer: Any) -> None:
         super().__init__()
@@ -107,4 +114,4 @@ class BatchedNetworks(nn.Module):
         angular = pairs.repeat_interleave(self.angular // pairs.shape[0])
         self.used = torch.cat([radial, angular]).nonzero().flatten()
         for network in self.elements:
-            network.first.keep(self.used)
+            network.first.keep(self.used)  # type: ignore[union-attr, operator]
