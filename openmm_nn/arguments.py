@@ -347,7 +347,9 @@ def check_properties(properties: Mapping[str, Any] | None, device: str | None) -
                 )
             )
         if name in ("concurrent", "cuda_graphs") and text not in ("true", "false"):
-            raise ParameterError(message(f"properties[{name!r}]", repr(value), "'true', 'false'", "choose one of these"))
+            raise ParameterError(
+                message(f"properties[{name!r}]", repr(value), "'true', 'false'", "choose one of these")
+            )
         if name == "threads" and not (text.isdecimal()):
             raise ParameterError(
                 message("properties['threads']", repr(value), "0 (torch's own number) or more", "give an integer")

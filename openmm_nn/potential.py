@@ -261,8 +261,9 @@ class Potential:
             0 to 31.
         properties
             ``device`` (default: that of the Context), ``precision`` (``model``, ``single``, ``double``), ``threads``
-            (of torch; ``0`` leaves them alone), ``concurrent`` (``true``, the default: on the CPU and Reference platforms
-            the model runs beside the classical forces; ``false``: after them), ``cuda_graphs`` (``true``, ``false``).
+            (of torch; ``0`` leaves them alone), ``concurrent`` (``true``, the default: on the CPU and Reference
+            platforms the model runs beside the classical forces; ``false``: after them), ``cuda_graphs`` (``true``,
+            ``false``).
 
         Returns
         -------

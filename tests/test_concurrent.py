@@ -143,7 +143,7 @@ def test_an_error_of_the_model_is_thrown_in_the_step(models: ModelSet, native: s
     positions = random_cluster(NUMBERS, seed=41)
     positions[3] = np.nan
     context.setPositions(positions)
-    with pytest.raises(mm.OpenMMException, match="particle 3|Particle coordinate is NaN"):
+    with pytest.raises(mm.OpenMMException, match=r"particle 3|Particle coordinate is NaN"):
         context.getIntegrator().step(1)
     context.setPositions(random_cluster(NUMBERS, seed=41))
     context.getIntegrator().step(2)

@@ -114,4 +114,4 @@ class BatchedNetworks(nn.Module):
         angular = pairs.repeat_interleave(self.angular // pairs.shape[0])
         self.used = torch.cat([radial, angular]).nonzero().flatten()
         for network in self.elements:
-            network.first.keep(self.used)  # type: ignore[union-attr, operator]
+            network.first.keep(self.used)
