@@ -16,7 +16,8 @@ from .scriptcheck import CARD_LIMIT, add_manifest, check_script_archive, is_scri
 
 __all__ = ["check_callable", "check_script", "pack", "read_card", "required_arguments", "unpack"]
 
-_READ_ERRORS = (RuntimeError, ValueError, EOFError, KeyError, OSError)
+# What torch raises for records that it cannot make sense of.
+_READ_ERRORS = (RuntimeError, ValueError, EOFError, LookupError, TypeError, MemoryError, OSError)
 
 
 def pack(module: Any, card: ModelCard) -> bytes:

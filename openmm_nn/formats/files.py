@@ -213,7 +213,7 @@ def read_foreign_script(file: ForeignFile) -> Any:
             module = read_script(data)
     except ModelError:
         raise
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, LookupError, TypeError) as error:
         reason = " ".join(str(error).strip().splitlines()[:3])
         raise ModelError(
             message(f"file {file.path}", f"a file that torch cannot read ({reason})", "a TorchScript file",

@@ -146,6 +146,12 @@ def test_tensors_beyond_their_record(records: Records, tmp_path: pathlib.Path, n
     refuse(write_records(new), tmp_path, "reaches beyond its 1 numbers")
 
 
+def test_attributes_that_the_class_does_not_have(records: Records, tmp_path: pathlib.Path) -> None:
+    """A pickle that is sound in itself and not of its class: torch's error is a named one."""
+    new = pickle_with(records, b"training", b"trainang")
+    refuse(write_records(new), tmp_path, "torch cannot read")
+
+
 def test_nested_pickles(records: Records, tmp_path: pathlib.Path, no_torch: None) -> None:
     name = full(records, "data.pkl")
     deep = records[name][:-1] + b"\x85" * 1_000_000 + b"."
