@@ -90,12 +90,10 @@ def find_neural_force(system: openmm.System) -> tuple[int, Any]:
     >>> find_neural_force(system)[0]
     0
     """
-    kind = native.load().NeuralForce if native.available() else None
     for index, force in enumerate(system.getForces()):
-        if kind is not None and kind.isinstance(force):
-            return index, kind.cast(force)
-        if hasattr(force, "getMemberEnergies"):
-            return index, force
+        neural = native.as_neural_force(force) or force
+        if hasattr(neural, "getMemberEnergies"):
+            return index, neural
     raise UnsupportedError(
         message("system", "a System without a neural force", "one that openmm_nn made, here or read from XML",
                 "give HybridSystem.system, or the System of the run")

@@ -134,19 +134,12 @@ def touches(force: openmm.Force, inside: Collection[int]) -> bool:
 
 def _listed_particles(force: Any) -> list[int] | None:
     """Read what `getParticles` says; None if the force does not say."""
-    getter = getattr(_plugin_force(force), "getParticles", None)
-    return None if getter is None else [int(atom) for atom in getter()]
-
-
-def _plugin_force(force: openmm.Force) -> Any:
-    """Find the NeuralForce behind a generic handle: OpenMM's wrapper does not know the classes of plugins."""
     from .. import native
 
-    if type(force) is openmm.Force and native.available():
-        module: Any = native.load()
-        if module.NeuralForce.isinstance(force):
-            return module.NeuralForce.cast(force)
-    return force
+    if type(force) is openmm.Force:
+        force = native.as_neural_force(force) or force
+    getter = getattr(force, "getParticles", None)
+    return None if getter is None else [int(atom) for atom in getter()]
 
 
 # --- which forces are allowed

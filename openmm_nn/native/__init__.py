@@ -11,10 +11,11 @@ import logging
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import NativeExtensionError, message
 
-__all__ = ["available", "load", "reason"]
+__all__ = ["as_neural_force", "available", "load", "neural_forces", "reason"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,56 @@ def reason() -> str:
     True
     """
     return "" if available() else str(_reason)
+
+
+def as_neural_force(force: Any) -> Any | None:
+    """Return the NeuralForce behind a force: OpenMM's wrapper does not know the classes of plugins.
+
+    Parameters
+    ----------
+    force : openmm.Force
+        As ``System.getForce`` gives it.
+
+    Returns
+    -------
+    NeuralForce or None
+        None if it is another force, or the extension cannot be used.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from openmm_nn import native
+    >>> native.as_neural_force(openmm.HarmonicBondForce()) is None
+    True
+    """
+    if not available():
+        return None
+    kind = load().NeuralForce
+    return kind.cast(force) if kind.isinstance(force) else None
+
+
+def neural_forces(system: Any) -> dict[int, Any]:
+    """Return the NeuralForces of a System.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Which must live as long as the forces are used.
+
+    Returns
+    -------
+    dict
+        NeuralForces by their index among the System's forces; empty if the extension cannot be used.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from openmm_nn import native
+    >>> native.neural_forces(openmm.System())
+    {}
+    """
+    found = ((index, as_neural_force(force)) for index, force in enumerate(system.getForces()))
+    return {index: force for index, force in found if force is not None}
 
 
 def _find() -> tuple[Path | None, str]:

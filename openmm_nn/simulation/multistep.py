@@ -24,6 +24,7 @@ from typing import Any
 import openmm
 from openmm import unit
 
+from .. import native
 from ..errors import ParameterError, UnsupportedError
 from ..hybrid import HybridSystem
 from ..hybrid.bonded import BONDED_TYPES, RegionAtoms
@@ -36,7 +37,7 @@ FAST_GROUP, MEDIUM_GROUP, SLOW_GROUP = 0, 1, 2
 """Force groups: bonded terms; nonbonded terms and whatever else acts; the potential less the classical region."""
 
 _WHOLE = 1e-6
-_EXCLUDED_INTEGRATOR_STEP = 1e-9
+_SHORTEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -119,17 +120,10 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
     for force in added:
         if force.getName().startswith(OWN):
             continue
-        force.setForceGroup(SLOW_GROUP if _is_potential(force) else MEDIUM_GROUP)
+        potential = isinstance(force, openmm.PythonForce) or native.as_neural_force(force) is not None
+        force.setForceGroup(SLOW_GROUP if potential else MEDIUM_GROUP)
         system.addForce(force)
     return system
-
-
-def _is_potential(force: openmm.Force) -> bool:
-    if isinstance(force, openmm.PythonForce):
-        return True
-    from .. import native
-
-    return bool(native.load().NeuralForce.isinstance(force))
 
 
 def multistep_integrator(
@@ -184,7 +178,7 @@ def _levels(slow: Any, medium: Any, fast: Any) -> _Levels:
     values = []
     for name, value in (("slow", slow), ("medium", medium), ("fast", fast)):
         number = value.value_in_unit(unit.picosecond) if unit.is_quantity(value) else float(value)
-        if not number > _EXCLUDED_INTEGRATOR_STEP:
+        if not number > _SHORTEST:
             raise ParameterError(f"{name}: got {value}; allowed is a positive time. Give it in ps, 0.002 for 2 fs.")
         values.append(number)
     levels = _Levels(values[2], values[1], values[0])

@@ -9,6 +9,7 @@ import numpy as np
 import openmm
 
 from .. import native
+from ..card import ModelCard
 from ..errors import ModelError, ParameterError, UnsupportedError, message
 from ..loading import load_potential
 from ..potential import Potential
@@ -37,18 +38,11 @@ def find_committee(system: openmm.System) -> Any | None:
     NeuralForce or None
         None if there is none, or more than one, or the native extension is not there.
     """
-    if not native.available():
-        return None
-    module = native.load()
     found = []
-    for force in system.getForces():
-        if module.NeuralForce.isinstance(force):
-            neural = module.NeuralForce.cast(force)
-            from ..card import ModelCard
-
-            card = ModelCard.from_json(neural.getCard())
-            if card.committee_size > 1 and not card.returns_forces:
-                found.append(neural)
+    for force in native.neural_forces(system).values():
+        card = ModelCard.from_json(force.getCard())
+        if card.committee_size > 1 and not card.returns_forces:
+            found.append(force)
     return found[0] if len(found) == 1 else None
 
 
