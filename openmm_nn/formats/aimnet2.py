@@ -10,13 +10,13 @@ Anstine et al., Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H (AIMNet2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..card import ModelCard
 from ..errors import UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
+from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
 
 __all__ = ["FORMAT", "AIMNet2"]
@@ -24,21 +24,10 @@ __all__ = ["FORMAT", "AIMNet2"]
 _NEW_LAYOUT = frozenset({"format_version", "coulomb_mode", "implemented_species"})
 
 
-class AIMNet2:
+class AIMNet2(Family):
     """The format ``aimnet2``: TorchScript files."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "aimnet2"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: the weights of published models are files to be downloaded."""
-        return {}
-
-    def missing(self) -> str:
-        """Return an empty string: a TorchScript file needs nothing."""
-        return ""
+    name = "aimnet2"
 
     def accepts(self, source: str) -> bool:
         """Return whether a file is of AIMNet2, in either layout."""

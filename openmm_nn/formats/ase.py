@@ -11,39 +11,26 @@ Larsen et al., J. Phys. Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..card import ModelCard
 from ..errors import CardError, MissingDependencyError, ModelError, UnsupportedError, message
-from .compose import is_installed
+from .family import Family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["FORMAT", "ASECalculators", "CalculatorModule"]
 
-_INSTALL = "pip install 'openmm-nn[ase]'"
 _INPUTS = ("positions", "box", "atomic_numbers", "charge", "multiplicity")
 
 
-class ASECalculators:
+class ASECalculators(Family):
     """The format ``ase``: objects that compute energies and forces for ``ase.Atoms``."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "ase"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: a calculator is an object."""
-        return {}
-
-    def missing(self) -> str:
-        """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if not is_installed("ase"):
-            return f"ASE is not installed; install it with: {_INSTALL}"
-        return ""
+    name = "ase"
+    package = "ase"
+    library = "ASE"
 
     def accepts(self, source: str) -> bool:
         """Return False: calculators have no files."""
@@ -214,7 +201,7 @@ class CalculatorModule:
             try:
                 from ase import Atoms
             except ImportError as error:
-                raise MissingDependencyError(message("ASE", "an import that failed", "ASE", _INSTALL)) from error
+                raise MissingDependencyError(message("ASE", "an import that failed", "ASE", FORMAT.install)) from error
             self._atoms = Atoms(numbers=numbers)
             self._atoms.calc = self.calculator
         return self._atoms

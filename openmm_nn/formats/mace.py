@@ -11,42 +11,30 @@ Batatia et al., NeurIPS 35, 11423 (2022), doi:10.48550/arXiv.2206.07697 (MACE).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..card import ModelCard
-from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
+from ..errors import ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
-from .compose import dtype_of, is_installed, species_table
+from .compose import dtype_of, species_table
+from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script, require_trust
 
 __all__ = ["FORMAT", "MACE"]
 
-_INSTALL = "pip install 'openmm-nn[mace]'"
 _ROOT = "mace.calculators.lammps_mace.LAMMPS_MACE"
 _KNOWN = ("MACE", "ScaleShiftMACE")
 _EXPORT = "mace_create_lammps_model MODEL"
 
 
-class MACE:
+class MACE(Family):
     """The format ``mace``: files ``*.model`` and ``*-lammps.pt``."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "mace"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: the weights of published models are files to be downloaded."""
-        return {}
-
-    def missing(self) -> str:
-        """Return what saved models need; exported ones need nothing."""
-        if not is_installed("mace"):
-            return f"mace-torch is not installed; install it with: {_INSTALL}"
-        return ""
+    name = "mace"
+    package = "mace"
+    library = "mace-torch"
 
     def accepts(self, source: str) -> bool:
         """Return whether a file is a saved MACE model or its export for LAMMPS."""
@@ -94,10 +82,7 @@ class MACE:
     def _export(self, file: ForeignFile, trust: bool) -> Any:
         """Read a saved model and script it as for LAMMPS."""
         require_trust(file, trust, f"export it on a machine that may run it, with: {_EXPORT}")
-        if self.missing():
-            raise MissingDependencyError(
-                message(f"file {file.path}", f"a saved model of MACE, and {self.missing()}", "mace-torch", _INSTALL)
-            )
+        self.require(f"file {file.path}", "a saved model of MACE")
         import torch
 
         with warnings.catch_warnings(), quiet_torchscript():

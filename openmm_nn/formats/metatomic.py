@@ -13,41 +13,28 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 from ..card import ModelCard
-from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
+from ..errors import ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
-from .compose import is_installed
+from .family import Family
 from .files import inspect_file
 
 __all__ = ["FORMAT", "Metatomic"]
 
-_INSTALL = "pip install 'openmm-nn[metatomic]'"
 _ROOT = "metatomic.torch.model.AtomisticModel"
 _LENGTHS = {"angstrom": "angstrom", "a": "angstrom", "nm": "nm", "nanometer": "nm", "bohr": "bohr"}
 _ENERGIES = {"ev": "eV", "kj/mol": "kJ/mol", "kcal/mol": "kcal/mol", "hartree": "hartree", "ha": "hartree"}
 
 
-class Metatomic:
+class Metatomic(Family):
     """The format ``metatomic``: files that ``AtomisticModel.save`` writes."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "metatomic"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: models are files."""
-        return {}
-
-    def missing(self) -> str:
-        """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if not is_installed("metatomic"):
-            return f"metatomic-torch is not installed; install it with: {_INSTALL}"
-        return ""
+    name = "metatomic"
+    package = "metatomic"
+    library = "metatomic-torch"
 
     def accepts(self, source: str) -> bool:
         """Return whether a file is an exported model."""
@@ -83,8 +70,7 @@ class Metatomic:
         ModelError
             If it cannot be read.
         """
-        if self.missing():
-            raise MissingDependencyError(message(f"file {source}", self.missing(), "metatomic-torch", _INSTALL))
+        self.require(f"file {source}")
         with warnings.catch_warnings(), quiet_torchscript():
             warnings.simplefilter("ignore")
             from metatomic.torch import load_atomistic_model

@@ -11,13 +11,13 @@ Musaelian et al., Nat. Commun. 14, 579 (2023), doi:10.1038/s41467-023-36329-y (A
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..card import ModelCard
 from ..errors import ModelError, UnsupportedError, message
 from ..runner import quiet_torchscript
 from .compose import is_element, species_table
+from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
 
 __all__ = ["FORMAT", "NequIP"]
@@ -26,21 +26,10 @@ _ROOT = "nequip.nn.graph_model.GraphModel"
 _SHIFT = "PerTypeScaleShift"
 
 
-class NequIP:
+class NequIP(Family):
     """The format ``nequip``: compiled TorchScript files."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "nequip"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: the weights of published models are files to be downloaded."""
-        return {}
-
-    def missing(self) -> str:
-        """Return an empty string: a compiled file needs nothing."""
-        return ""
+    name = "nequip"
 
     def accepts(self, source: str) -> bool:
         """Return whether a file is a TorchScript model of NequIP or Allegro."""

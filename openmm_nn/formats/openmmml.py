@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..card import ModelCard
 from ..errors import CardError, MissingDependencyError, ModelError, ParameterError, message
-from .compose import is_installed
+from .family import Family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["FORMAT", "MLPotentialModule", "OpenMMML"]
 
-_INSTALL = "pip install 'openmm-nn[openmmml]'"
 _PREFIX = "openmmml/"
 _GROUP = "openmmml.potentials"
 _OWN = "openmm-nn"  # our own potentials, as OpenMM-ML sees them
@@ -37,24 +36,17 @@ _TAKES = {
 _MACE_WITH_CHARGE = ("mace-omol", "mace-polar")
 
 
-class OpenMMML:
+class OpenMMML(Family):
     """The format ``openmmml``: names ``"openmmml/<name>"``, and objects ``openmmml.MLPotential``."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "openmmml"
+    name = "openmmml"
+    package = "openmmml"
+    library = "OpenMM-ML"
 
     def names(self) -> Mapping[str, str]:
         """Return the names that OpenMM-ML knows; some need packages or files of their own."""
         found = sorted({point.name for point in entry_points(group=_GROUP)} - {_OWN})
         return {f"{_PREFIX}{name}": f"{name} of OpenMM-ML, through Python" for name in found}
-
-    def missing(self) -> str:
-        """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if not is_installed("openmmml"):
-            return f"OpenMM-ML is not installed; install it with: {_INSTALL}"
-        return ""
 
     def accepts(self, source: str) -> bool:
         """Return whether a name begins with ``openmmml/``."""
@@ -83,8 +75,7 @@ class OpenMMML:
         MissingDependencyError
             If OpenMM-ML is missing.
         """
-        if self.missing():
-            raise MissingDependencyError(message(f"potential {source!r}", self.missing(), "OpenMM-ML", _INSTALL))
+        self.require(f"potential {source!r}")
         from openmmml import MLPotential
 
         name = source.removeprefix(_PREFIX)

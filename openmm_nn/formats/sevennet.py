@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ..card import ModelCard
-from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
+from ..errors import ModelError, UnsupportedError, message
 from ..runner import quiet_torchscript
-from .compose import is_installed, species_table
+from .compose import species_table
+from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
 
 __all__ = ["FORMAT", "SevenNet"]
 
-_INSTALL = "pip install 'openmm-nn[sevennet]'"
 _PREFIX = "sevennet/"
 # Those whose weights are in the package itself.
 _NAMES = {
@@ -35,23 +35,16 @@ _CHECKPOINT = "E3_equivariant_model"  # what checkpoints and files call the kind
 _MARKS = ("chemical_symbols_to_index", "cutoff", "num_species", "model_type")
 
 
-class SevenNet:
+class SevenNet(Family):
     """The format ``sevennet``: deployed files, and names ``"sevennet/7net-0"``."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "sevennet"
+    name = "sevennet"
+    package = "sevenn"
+    library = "sevenn"
 
     def names(self) -> Mapping[str, str]:
         """Return the names that can be loaded, each with a short description."""
         return {f"{_PREFIX}{name}": text for name, text in _NAMES.items()}
-
-    def missing(self) -> str:
-        """Return what names need; files need nothing."""
-        if not is_installed("sevenn"):
-            return f"sevenn is not installed; install it with: {_INSTALL}"
-        return ""
 
     def accepts(self, source: str) -> bool:
         """Return whether a name is one of this family's, or a file one that SevenNet deployed."""
@@ -89,8 +82,7 @@ class SevenNet:
             If a name is given and SevenNet is missing.
         """
         if source in self.names():
-            if self.missing():
-                raise MissingDependencyError(message(f"potential {source!r}", self.missing(), "sevenn", _INSTALL))
+            self.require(f"potential {source!r}")
             with tempfile.TemporaryDirectory(prefix="openmm_nn-sevennet-") as folder:
                 return _load(_deploy(source.removeprefix(_PREFIX), Path(folder)), device, source)
         file = inspect_file(source)

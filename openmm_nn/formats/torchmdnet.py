@@ -18,20 +18,19 @@ import pickle
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..card import ModelCard
-from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
+from ..errors import ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
-from .compose import is_installed
+from .family import Family
 from .files import ForeignFile, inspect_file, require_trust
 
 __all__ = ["FORMAT", "TorchMDNet"]
 
-_INSTALL = "pip install 'openmm-nn[torchmdnet]'"
 _MARKS = frozenset({"hyper_parameters", "state_dict", "cutoff_upper", "embedding_dimension"})
 _MODELS = ("tensornet", "equivariant-transformer", "transformer", "graph-network")
 _OUTPUTS = ("Scalar", "EquivariantScalar")
@@ -39,23 +38,12 @@ _WARP = "torchmdnet.extensions.warp_ops"
 _TENSORNET = "torchmdnet.models.tensornet"
 
 
-class TorchMDNet:
+class TorchMDNet(Family):
     """The format ``torchmdnet``: checkpoints."""
 
-    @property
-    def name(self) -> str:
-        """Name of the family."""
-        return "torchmdnet"
-
-    def names(self) -> Mapping[str, str]:
-        """Return no names: the weights of published models are files to be downloaded."""
-        return {}
-
-    def missing(self) -> str:
-        """Return what is missing, with the command that installs it; an empty string if nothing is."""
-        if not is_installed("torchmdnet"):
-            return f"torchmd-net is not installed; install it with: {_INSTALL}"
-        return ""
+    name = "torchmdnet"
+    package = "torchmdnet"
+    library = "torchmd-net"
 
     def accepts(self, source: str) -> bool:
         """Return whether a file is a checkpoint of TorchMD-Net."""
@@ -93,8 +81,7 @@ class TorchMDNet:
         ModelError
             If it cannot be read.
         """
-        if self.missing():
-            raise MissingDependencyError(message(f"file {source}", self.missing(), "torchmd-net", _INSTALL))
+        self.require(f"file {source}")
         file = inspect_file(source)
         if file is None:
             raise ModelError(message("source", source, "a checkpoint of TorchMD-Net", "correct the path"))
