@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .model import measure_model
+from .scaling import measure_environment, measure_region, scaling_table
 from .step import StepResult, measure_step
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
@@ -106,6 +107,15 @@ def main() -> None:
     model.add_argument("--rounds", type=int, default=15)
     model.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
     model.add_argument("--json", type=Path, help="write the numbers here too")
+    scaling = commands.add_parser("scaling", help="how a hybrid step grows with the environment and the region")
+    scaling.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
+    scaling.add_argument("--region", default="resname ACE ALA NME", help="MDTraj selection (default: %(default)s)")
+    scaling.add_argument("--potential", default="openmm-nn/hcno-1", help="name or file (default: %(default)s)")
+    scaling.add_argument("--waters", type=int, nargs="*", default=[700, 3300, 10000], help="of the environments")
+    scaling.add_argument("--sizes", type=int, nargs="*", default=[22, 82, 202, 622], help="atoms of the regions, about")
+    scaling.add_argument("--rounds", type=int, default=5)
+    scaling.add_argument("--platform", default="CPU")
+    scaling.add_argument("--json", type=Path, help="write the numbers here too")
     arguments = parser.parse_args()
     if not arguments.structure.is_file():
         parser.error(f"--structure: no file {arguments.structure}; give a PDB file of a molecule in a box of water")
@@ -114,6 +124,9 @@ def main() -> None:
         return
     if arguments.command == "model":
         _model(arguments)
+        return
+    if arguments.command == "scaling":
+        _scaling(arguments)
         return
     result = measure_step(
         arguments.structure,
@@ -167,6 +180,23 @@ def _model(arguments: argparse.Namespace) -> None:
     sys.stdout.write(result.table() + "\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+
+
+def _scaling(arguments: argparse.Namespace) -> None:
+    common = {
+        "potential": arguments.potential,
+        "rounds": arguments.rounds,
+        "platform_name": arguments.platform,
+    }
+    results = {
+        "environment": measure_environment(arguments.structure, arguments.region, waters=arguments.waters, **common),
+        "region": measure_region(arguments.structure, arguments.region, sizes=arguments.sizes, **common),
+    }
+    for name, rows in results.items():
+        sys.stdout.write(f"== {name}, ms a step\n{scaling_table(rows)}\n\n")
+    if arguments.json:
+        numbers = {name: [dataclasses.asdict(row) for row in rows] for name, rows in results.items()}
+        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,11 +19,11 @@ from openmm import app, unit
 from ..hybrid import create_hybrid_system
 from ..loading import load_potential
 from ..potential import Potential
-from .step import StepResult, _context, _minimised, _openmmml, _versions
+from .step import StepResult, mixed_system
+from .systems import classical_system, make_context, minimised, where
 
 __all__ = ["SetupResult", "measure_interpolation", "measure_large_region", "measure_setup"]
 
-_FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
 _WARM_UP = 20
 
 
@@ -85,7 +84,7 @@ def measure_interpolation(
         With ``classical``, ``hybrid``, ``interpolated``, ``openmm-ml interpolated``.
     """
     pdb = app.PDBFile(str(structure))
-    classical = _classical(pdb.topology)
+    classical = classical_system(pdb.topology, rigid_water=False)
     loaded = load_potential(potential)
     plain = create_hybrid_system(pdb.topology, classical, loaded, region, charge=0)
     systems = {
@@ -95,14 +94,14 @@ def measure_interpolation(
             pdb.topology, classical, loaded, region, charge=0, interpolate=True
         ).system,
     }
-    if peers and (mixed := _openmmml(potential, pdb.topology, classical, plain.region.atoms, interpolate=True)):
+    if peers and (mixed := mixed_system(potential, pdb.topology, classical, plain.region.atoms, interpolate=True)):
         systems["openmm-ml interpolated"] = mixed
     times = _race(systems, pdb.positions, rounds, steps, platform_name)
     setting = {
         "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
         "region": f"{len(plain.region.atoms)} atoms ({region}), lambda_interpolate = 1",
         "potential": potential,
-        **_where(platform_name),
+        **where(platform_name),
         "rounds": f"{rounds} of {steps} steps",
     }
     return StepResult(times=times, work={}, setting=setting)
@@ -142,7 +141,7 @@ def measure_large_region(
         With ``classical``, ``hybrid``, ``openmm-ml``.
     """
     pdb = app.PDBFile(str(structure))
-    classical = _classical(pdb.topology)
+    classical = classical_system(pdb.topology, rigid_water=False)
     chosen = _first_residues(pdb.topology, atoms)
     systems = {"classical": classical, "hybrid": _ours(pdb.topology, classical, chosen)}
     if peers and importlib.util.find_spec("openmmml") is not None:
@@ -152,7 +151,7 @@ def measure_large_region(
         "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
         "region": f"{len(chosen)} atoms",
         "potential": "zero",
-        **_where(platform_name),
+        **where(platform_name),
         "rounds": f"{rounds} of {steps} steps",
     }
     return StepResult(times=times, work={}, setting=setting)
@@ -187,7 +186,7 @@ def measure_setup(
         With ``hybrid`` and ``openmm-ml``.
     """
     pdb = app.PDBFile(str(structure))
-    classical = _classical(pdb.topology)
+    classical = classical_system(pdb.topology, rigid_water=False)
     makers: dict[str, Callable[[app.Topology, openmm.System, list[int]], openmm.System]] = {"hybrid": _ours}
     if peers and importlib.util.find_spec("openmmml") is not None:
         makers["openmm-ml"] = _theirs
@@ -206,23 +205,16 @@ def measure_setup(
             seconds[name].append(min(times))
             before = _resident()
             system = maker(pdb.topology, classical, region)
-            context = _context(system, pdb.positions, platform_name)
+            context = make_context(system, pdb.positions, platform_name)
             context.getState(forces=True)
             megabytes[name].append(_resident() - before)
             del context, system
     setting = {
         "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
         "potential": "zero",
-        **_where(platform_name),
+        **where(platform_name),
     }
     return SetupResult([len(region) for region in regions], seconds, megabytes, setting)
-
-
-def _classical(topology: app.Topology) -> openmm.System:
-    system: openmm.System = app.ForceField(*_FORCE_FIELD).createSystem(
-        topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=None, rigidWater=False
-    )
-    return system
 
 
 def _first_residues(topology: app.Topology, atoms: int) -> list[int]:
@@ -288,9 +280,9 @@ def _race(
     contexts = {}
     start: Any = None
     for name, system in systems.items():
-        contexts[name] = _context(system, positions if start is None else start, platform_name)
+        contexts[name] = make_context(system, positions if start is None else start, platform_name)
         if start is None:
-            start = _minimised(contexts[name])
+            start = minimised(contexts[name])
     for context in contexts.values():
         context.setPositions(start)
         context.setVelocitiesToTemperature(10 * unit.kelvin, 1)
@@ -302,14 +294,6 @@ def _race(
             context.getIntegrator().step(steps)
             times[name].append(1000.0 * (time.perf_counter() - begin) / steps)
     return times
-
-
-def _where(platform_name: str) -> dict[str, str]:
-    return {
-        "platform": platform_name,
-        "versions": _versions(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
 
 
 def _resident() -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from openmm import app, unit
 from ..export import export_potential
 from ..loading import load_potential
 from ..potential import Potential
+from .systems import nearest_atoms, where
 
 __all__ = ["ModelResult", "compile_bundled", "measure_model"]
 
@@ -179,7 +178,7 @@ def measure_model(
     differences: dict[int, tuple[float, float]] = {}
     edges: dict[int, int] = {}
     for size in sizes:
-        atoms = _nearest(pdb, region, size)
+        atoms = nearest_atoms(pdb.topology, pdb.positions, region, size)
         contexts = {name: _context(potential, pdb, atoms, threads) for name, potential in contenders.items()}
         states = [context.getState(energy=True, forces=True) for context, _ in contexts.values()]
         energies = [state.getPotentialEnergy()._value for state in states]
@@ -201,30 +200,11 @@ def measure_model(
         "structure": Path(structure).name,
         "potential": scripted,
         "compiled for": "every processor of this kind" if portable else "this processor",
-        "platform": _PLATFORM,
         "threads of torch": str(threads or "default of the engine"),
         "rounds": f"{rounds} of 10 evaluations",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **where(_PLATFORM),
     }
     return ModelResult(times=times, differences=differences, edges=edges, setting=setting)
-
-
-def _nearest(pdb: app.PDBFile, region: str, size: int) -> list[int]:
-    """Return the atoms of the region and of the molecules nearest to it, about `size` of them."""
-    import mdtraj
-
-    chosen = mdtraj.Topology.from_openmm(pdb.topology).select(region).tolist()
-    positions = np.asarray(pdb.positions.value_in_unit(unit.nanometer))
-    inside = set(chosen)
-    residues = [[atom.index for atom in residue.atoms()] for residue in pdb.topology.residues()]
-    others = [indices for indices in residues if not inside.intersection(indices)]
-    center = positions[chosen].mean(axis=0)
-    others.sort(key=lambda indices: float(np.linalg.norm(positions[indices[0]] - center)))
-    for indices in others:
-        if len(chosen) + len(indices) > size:
-            break
-        chosen += indices
-    return [int(index) for index in chosen]
 
 
 def _context(potential: Potential, pdb: app.PDBFile, atoms: Sequence[int], threads: int) -> tuple[openmm.Context, Any]:

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import openmm
 from openmm import app, unit
 
 from .. import native
 from ..hybrid import create_hybrid_system
 from ..loading import load_potential
+from .systems import classical_system, make_context, minimised, nearest_atoms, read_structure
 
 __all__ = ["ScalingRow", "measure_environment", "measure_region", "scaling_table"]
-
-_FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
-_TIME_STEP = 0.5 * unit.femtosecond
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,9 @@ class ScalingRow:
 
 def measure_environment(
     structure: str | Path,
-    region: str,
-    sizes: Iterable[int],
+    region: str = "resname ACE ALA NME",
     *,
+    waters: Iterable[int] = (700, 3300, 10000),
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
@@ -70,8 +66,8 @@ def measure_environment(
         A PDB file with the region.
     region
         MDTraj selection.
-    sizes
-        Numbers of waters.
+    waters
+        Numbers of waters that the region is solvated in.
     potential
         Name or path.
     rounds, steps
@@ -82,35 +78,26 @@ def measure_environment(
     Returns
     -------
     list of ScalingRow
-        One for each size.
+        One for each number of waters.
     """
-    import mdtraj
-
-    pdb = app.PDBFile(str(structure))
-    field = app.ForceField(*_FORCE_FIELD)
-    chosen = set(mdtraj.Topology.from_openmm(pdb.topology).select(region).tolist())
     rows = []
-    for waters in sizes:
-        modeller = app.Modeller(pdb.topology, pdb.positions)
-        modeller.delete([atom for atom in pdb.topology.atoms() if atom.index not in chosen])
-        modeller.addSolvent(field, numAdded=waters)
-        rows.append(
-            _measure(modeller.topology, modeller.positions, region, potential, rounds, steps, platform_name, field)
-        )
+    for number in waters:
+        topology, positions = read_structure(structure, region, number)
+        rows.append(_measure(topology, positions, region, potential, rounds, steps, platform_name))
     return rows
 
 
 def measure_region(
     structure: str | Path,
-    region: str,
-    waters: Iterable[int],
+    region: str = "resname ACE ALA NME",
     *,
+    sizes: Iterable[int] = (22, 82, 202, 622),
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
     platform_name: str = "CPU",
 ) -> list[ScalingRow]:
-    """Measure a region that takes in more and more of the waters around it.
+    """Measure a region that takes in more and more of the molecules around it.
 
     Parameters
     ----------
@@ -118,30 +105,21 @@ def measure_region(
         A PDB file of the region in water.
     region
         MDTraj selection of what is always inside.
-    waters
-        Numbers of waters inside, the nearest ones.
+    sizes
+        Numbers of atoms, about: molecules stay whole.
     potential, rounds, steps, platform_name
         As in `measure_environment`.
 
     Returns
     -------
     list of ScalingRow
-        One for each number.
+        One for each size.
     """
-    import mdtraj
-
-    pdb = app.PDBFile(str(structure))
-    frame = mdtraj.load(str(structure))
-    inside = frame.topology.select(region)
-    oxygens = frame.topology.select("water and element O")
-    pairs = np.array([[center, oxygen] for oxygen in oxygens for center in inside])
-    distances = mdtraj.compute_distances(frame, pairs)[0].reshape(len(oxygens), len(inside)).min(axis=1)
-    order = [frame.topology.atom(oxygens[index]).residue for index in np.argsort(distances)]
-    field = app.ForceField(*_FORCE_FIELD)
+    topology, positions = read_structure(structure, region, None)
     rows = []
-    for count in waters:
-        atoms = [int(index) for index in inside] + [atom.index for residue in order[:count] for atom in residue.atoms]
-        rows.append(_measure(pdb.topology, pdb.positions, atoms, potential, rounds, steps, platform_name, field))
+    for size in sizes:
+        atoms = nearest_atoms(topology, positions, region, size)
+        rows.append(_measure(topology, positions, atoms, potential, rounds, steps, platform_name))
     return rows
 
 
@@ -153,23 +131,17 @@ def _measure(
     rounds: int,
     steps: int,
     platform_name: str,
-    field: app.ForceField,
 ) -> ScalingRow:
-    classical = field.createSystem(
-        topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=None, rigidWater=True
-    )
-    plain = _context(classical, platform_name)
-    plain.setPositions(positions)
-    openmm.LocalEnergyMinimizer.minimize(plain, maxIterations=30)
-    start = plain.getState(positions=True).getPositions(asNumpy=True)
+    classical = classical_system(topology)
+    plain = make_context(classical, positions, platform_name)
+    start = minimised(plain, iterations=30)
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
         hybrid = create_hybrid_system(topology, classical, load_potential(potential), region, charge=0)
-    mixed = _context(hybrid.system, platform_name)
+    mixed = make_context(hybrid.system, start, platform_name)
     setup = time.perf_counter() - begin
-    neural = native.load().NeuralForce
-    force = next(neural.cast(f) for f in hybrid.system.getForces() if neural.isinstance(f))
+    force = next(iter(native.neural_forces(hybrid.system).values()))
     for context in (plain, mixed):
         context.setPositions(start)
         context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
@@ -192,11 +164,6 @@ def _measure(
         model=(after["nanoseconds"] - before["nanoseconds"]) / evaluations / 1e6,
         work={name: (after[name] - before[name]) / evaluations for name in ("atoms", "edges", "bytes")},
     )
-
-
-def _context(system: openmm.System, platform_name: str) -> openmm.Context:
-    integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, _TIME_STEP)
-    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform_name))
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float, float]:

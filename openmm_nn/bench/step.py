@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
-import platform
 import shutil
 import statistics
 import tempfile
@@ -19,15 +19,15 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from .. import native
 from ..hybrid import create_hybrid_system
 from ..loading import load_potential
 from ..potential import Potential
 from ..runner import quiet_torchscript
+from .systems import classical_system, make_context, minimised, read_structure, where
 
 __all__ = ["StepResult", "measure_step"]
 
-_FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
-_TIME_STEP = 0.5 * unit.femtosecond
 _WARM_UP = 30
 
 
@@ -129,16 +129,14 @@ def measure_step(
     >>> result = measure_step("alanine-dipeptide-explicit.pdb")  # doctest: +SKIP
     >>> result.ratio("hybrid", "classical + model")  # doctest: +SKIP
     """
-    topology, positions = _structure(structure, region, waters)
-    classical = app.ForceField(*_FORCE_FIELD).createSystem(
-        topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=None, rigidWater=True
-    )
+    topology, positions = read_structure(structure, region, waters)
+    classical = classical_system(topology)
     loaded = load_potential(potential)
     properties = {"threads": str(threads)} if threads else None
     hybrid = create_hybrid_system(topology, classical, loaded, region, charge=0, properties=properties)
-    contexts = {"classical": _context(classical, positions, platform_name)}
-    start = _minimised(contexts["classical"])
-    contexts["hybrid"] = _context(hybrid.system, start, platform_name)
+    contexts = {"classical": make_context(classical, positions, platform_name)}
+    start = minimised(contexts["classical"])
+    contexts["hybrid"] = make_context(hybrid.system, start, platform_name)
     model = _bare_model(loaded, hybrid.region.atoms, topology, start, threads or 1)
 
     def classical_step() -> None:
@@ -154,8 +152,8 @@ def measure_step(
         "classical + model": both,
         "hybrid": lambda: contexts["hybrid"].getIntegrator().step(1),
     }
-    if peers and (mixed := _openmmml(potential, topology, classical, hybrid.region.atoms)) is not None:
-        contexts["openmm-ml"] = _context(mixed, start, platform_name)
+    if peers and (mixed := mixed_system(potential, topology, classical, hybrid.region.atoms)) is not None:
+        contexts["openmm-ml"] = make_context(mixed, start, platform_name)
         contenders["openmm-ml"] = lambda: contexts["openmm-ml"].getIntegrator().step(1)
     for name, context in contexts.items():
         context.setPositions(start)
@@ -174,38 +172,11 @@ def measure_step(
         "atoms": str(topology.getNumAtoms()),
         "region": f"{len(hybrid.region.atoms)} atoms ({region})",
         "potential": potential,
-        "platform": platform_name,
         "threads of torch": str(threads or "default"),
         "rounds": f"{rounds} of {steps} steps",
-        "versions": _versions(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **where(platform_name),
     }
     return StepResult(times=times, work=_work(hybrid.system, contexts["hybrid"]), setting=setting)
-
-
-def _structure(structure: str | Path, region: str, waters: int | None) -> tuple[app.Topology, Any]:
-    pdb = app.PDBFile(str(structure))
-    if waters is None:
-        return pdb.topology, pdb.positions
-    import mdtraj
-
-    chosen = set(mdtraj.Topology.from_openmm(pdb.topology).select(region).tolist())
-    modeller = app.Modeller(pdb.topology, pdb.positions)
-    modeller.delete([atom for atom in pdb.topology.atoms() if atom.index not in chosen])
-    modeller.addSolvent(app.ForceField(*_FORCE_FIELD), numAdded=waters)
-    return modeller.topology, modeller.positions
-
-
-def _context(system: openmm.System, positions: Any, platform_name: str) -> openmm.Context:
-    integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, _TIME_STEP)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform_name))
-    context.setPositions(positions)
-    return context
-
-
-def _minimised(context: openmm.Context) -> Any:
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=100)
-    return context.getState(positions=True).getPositions(asNumpy=True)
 
 
 def _bare_model(
@@ -218,7 +189,7 @@ def _bare_model(
     card = potential.card
     dtype = torch.float64 if card.dtype == "float64" else torch.float32
     with quiet_torchscript():
-        module = potential.module.copy().eval().to(dtype)
+        module = copy.deepcopy(potential.module).eval().to(dtype)
         elements = [atom.element.atomic_number for atom in topology.atoms()]
         if hasattr(module, "specialize"):
             module.specialize(torch.tensor([elements[index] for index in atoms]))
@@ -253,7 +224,7 @@ def _bare_model(
     return evaluate
 
 
-def _openmmml(
+def mixed_system(
     potential: str, topology: app.Topology, classical: openmm.System, atoms: Any, *, interpolate: bool = False
 ) -> openmm.System | None:
     """Return the mixed System of openmm-ml for the same potential, or None."""
@@ -285,26 +256,7 @@ def _openmmml(
 
 
 def _work(system: openmm.System, context: openmm.Context) -> dict[str, float]:
-    from .. import native
-
-    if not native.available():
-        return {}
-    neural = native.load().NeuralForce
-    for index in range(system.getNumForces()):
-        if neural.isinstance(system.getForce(index)):
-            counts = neural.cast(system.getForce(index)).getStatistics(context)
-            evaluations = counts["evaluations"]
-            return {name: counts[name] / evaluations for name in ("atoms", "edges", "bytes")}
+    for force in native.neural_forces(system).values():
+        counts = force.getStatistics(context)
+        return {name: counts[name] / counts["evaluations"] for name in ("atoms", "edges", "bytes")}
     return {}
-
-
-def _versions() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in ("openmm-nn", "torch", "openmm", "openmmml", "torchani"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
