@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENERGY_UNITS",
+    "GAS_CONSTANT",
     "LENGTH_UNITS",
     "MASS_UNIT",
     "WAVENUMBER",
@@ -48,6 +49,9 @@ ENERGY_UNITS: dict[str, float] = {
 MASS_UNIT = unit.dalton
 """The unit of the masses of a System."""
 
+GAS_CONSTANT = float(unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin))
+"""R in kJ/mol/K."""
+
 WAVENUMBER = float((1.0 / (unit.SPEED_OF_LIGHT_C * unit.picosecond)).value_in_unit(unit.centimeter**-1))
 """Wavenumber in 1/cm of a frequency of one cycle per ps."""
 
@@ -71,7 +75,7 @@ def thermal_energy(temperature: float) -> float:
     >>> round(thermal_energy(300.0), 4)
     2.4943
     """
-    return float((unit.MOLAR_GAS_CONSTANT_R * temperature * unit.kelvin).value_in_unit(unit.kilojoule_per_mole))
+    return GAS_CONSTANT * temperature
 
 
 def length_factor(name: str) -> float:

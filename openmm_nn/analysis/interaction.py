@@ -12,6 +12,7 @@ import openmm
 from openmm import unit
 
 from ..errors import UnsupportedError, message
+from ..hybrid.ledger import default_parameters
 from ..hybrid.nonbonded import zero_pairs
 from ..hybrid.pair_parts import nonbonded_parts
 from .arrays import as_atoms, as_trajectory
@@ -131,7 +132,7 @@ def _contexts(
             continue
         if isinstance(reduced, openmm.NonbondedForce):
             zero_pairs(reduced, tuple(sorted(inside)))
-        for part in nonbonded_parts(reduced, inside, _parameters(system)):
+        for part in nonbonded_parts(reduced, inside, default_parameters(system)):
             for term, factor in part.rows:
                 if term == "RE":
                     partial = copy.deepcopy(bare)
@@ -166,12 +167,3 @@ def _only(force: Any, name: str) -> Any:
     if name == "coulomb" and new.getNonbondedMethod() == openmm.NonbondedForce.LJPME:
         new.setNonbondedMethod(openmm.NonbondedForce.PME)
     return new
-
-
-def _parameters(system: openmm.System) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for force in system.getForces():
-        if hasattr(force, "getNumGlobalParameters"):
-            for index in range(force.getNumGlobalParameters()):
-                values[force.getGlobalParameterName(index)] = force.getGlobalParameterDefaultValue(index)
-    return values

@@ -288,7 +288,7 @@ def make_ledger(
     ParameterError
         If positions have the wrong shape.
     """
-    values = _default_parameters(source.hybrid)
+    values = default_parameters(source.hybrid)
     if isinstance(positions, openmm.Context):
         state = positions.getState(getPositions=True)
         chosen = positions.getPlatform()
@@ -354,8 +354,17 @@ def _box(box: Any) -> Any:
     return None if box is None else [openmm.Vec3(*row) for row in in_nanometers(box)]
 
 
-def _default_parameters(system: openmm.System) -> dict[str, float]:
-    """Read the default values of the parameters that forces of a System define."""
+def default_parameters(system: openmm.System) -> dict[str, float]:
+    """Read the default values of the parameters that forces of a System define.
+
+    Parameters
+    ----------
+    system : openmm.System
+
+    Returns
+    -------
+    dict of str to float
+    """
     values: dict[str, float] = {}
     for force in system.getForces():
         if hasattr(force, "getNumGlobalParameters"):

@@ -13,6 +13,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from ..units import GAS_CONSTANT
 from .plausibility import relax
 from .registry import register
 from .report import Check
@@ -37,8 +38,6 @@ _SHORTER = (0.00025, 0.0001)
 
 _TRIED_TIME = 0.1
 """ps: ten periods of the fastest vibration of a molecule."""
-
-_GAS = float(unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +166,7 @@ def nve_drift(subject: Subject) -> Check:
         "length_ps": float(trace.times[-1]),
     }
     significant = abs(drift) > 3.0 * error
-    kinetic = 1.5 * atoms * _GAS * subject.temperature
+    kinetic = 1.5 * atoms * GAS_CONSTANT * subject.temperature
     if (significant and abs(drift) > _DRIFT_FAIL) or spread > 0.5 * kinetic:
         text = (
             f"The total energy drifts by {drift:+.3g} kJ/mol/ps for one atom ({_kelvin(drift):+.2g} K/ps) at a "
@@ -189,7 +188,7 @@ def nve_drift(subject: Subject) -> Check:
 
 def _kelvin(drift: float) -> float:
     # Half of the energy goes to the kinetic part: 3 k of heat capacity for an atom.
-    return drift / (3.0 * _GAS)
+    return drift / (3.0 * GAS_CONSTANT)
 
 
 def _slope(trace: Trace) -> tuple[float, float]:
@@ -208,7 +207,7 @@ def largest_stable_step(subject: Subject) -> Check:
     """Run at longer and longer time steps, until the total energy no longer holds."""
     name, unit_name = "largest_stable_step", "fs"
     atoms = len(subject.fragment.numbers)
-    kinetic = 1.5 * atoms * _GAS * subject.temperature
+    kinetic = 1.5 * atoms * GAS_CONSTANT * subject.temperature
     largest = 0.0
     swings: dict[str, float | None] = {}
 

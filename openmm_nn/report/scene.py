@@ -8,6 +8,7 @@ import numpy as np
 
 from ..analysis import RunDirectory
 from ..analysis.run_directory import read_table
+from ..geometry import minimum_image
 
 if TYPE_CHECKING:
     import mdtraj
@@ -142,11 +143,7 @@ def _tree(count: int, bonds: list[list[int]]) -> list[tuple[int, int]]:
 
 def _shift(vector: Array, box: Array | None) -> Array:
     """Nearest image of a vector, in a reduced box."""
-    if box is None:
-        return vector
-    for row in (2, 1, 0):
-        vector = vector - np.round(vector[..., row, None] / box[row, row]) * box[row]
-    return vector
+    return vector if box is None else minimum_image(vector, box)
 
 
 def _whole(xyz: Array, box: Array | None, tree: list[tuple[int, int]]) -> Array:

@@ -8,10 +8,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from openmm import app, unit
+from openmm import app
 
 from ..errors import ParameterError, message
 from ..hybrid.radii import covalent_radius
+from ..units import GAS_CONSTANT
 from .samples import Sample
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "usual_limit",
 ]
 
-_GAS_CONSTANT = float(unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin))
 _DEVIATIONS = 10.0  # a limit so many standard deviations away is never met by chance
 
 
@@ -330,7 +330,7 @@ def usual_fluctuation(temperature: float, degrees: int) -> float:
     float
         RT times the square root of their number: half of the variance is kinetic.
     """
-    return _GAS_CONSTANT * temperature * float(np.sqrt(degrees))
+    return GAS_CONSTANT * temperature * float(np.sqrt(degrees))
 
 
 def usual_limit(temperature: float, degrees: int) -> float:

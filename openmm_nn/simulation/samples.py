@@ -10,9 +10,9 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-__all__ = ["Measure", "Sample", "Spread"]
+from ..units import GAS_CONSTANT
 
-_GAS_CONSTANT = float(unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin))
+__all__ = ["Measure", "Sample", "Spread"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Measure:
         region = None
         if self.region_degrees > 0:
             own = 0.5 * float((self.masses[self.region, None] * velocities[self.region] ** 2).sum())
-            region = 2.0 * own / (self.region_degrees * _GAS_CONSTANT)
+            region = 2.0 * own / (self.region_degrees * GAS_CONSTANT)
         box = None
         if self.periodic:
             box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
@@ -153,7 +153,7 @@ class Measure:
             box=box,
             potential=float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)),
             kinetic=kinetic,
-            temperature=2.0 * kinetic / (self.degrees * _GAS_CONSTANT),
+            temperature=2.0 * kinetic / (self.degrees * GAS_CONSTANT),
             region_temperature=region,
             spread=spread,
         )
