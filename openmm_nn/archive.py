@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from .errors import ModelError, message
 
-__all__ = ["LIMITS", "ArchiveEntry", "Limits", "open_archive"]
+__all__ = ["LIMITS", "ArchiveEntry", "Limits", "glance", "open_archive"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,32 @@ class Archive:
                         pass
             except _UNREADABLE as error:
                 _damaged(self._label, f"entry {entry.name!r}: {error}")
+
+
+def glance(data: bytes) -> frozenset[str] | None:
+    """Return the names in an archive without the folder that its entries share; nothing is checked.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+
+    Returns
+    -------
+    frozenset of str or None
+        None if it cannot be read as an archive.
+
+    Examples
+    --------
+    >>> from openmm_nn.archive import glance
+    >>> glance(b"no archive") is None
+    True
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            return frozenset(name.partition("/")[2] for name in file.namelist())
+    except _UNREADABLE:
+        return None
 
 
 def open_archive(data: bytes, label: str, limits: Limits = LIMITS) -> Archive:

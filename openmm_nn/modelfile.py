@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import io
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .archive import open_archive
+from .archive import glance, open_archive
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
 from .errors import CardError, ModelError, message
 from .runner import read_script, write_script
@@ -94,10 +92,8 @@ def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     allowed = "an AOTInductor package (.pt2)" if name.endswith(".pt2") else "a TorchScript file (.pt)"
     if not data:
         raise ModelError(message(f"file {name}", "an empty file", allowed, "get or export the file again"))
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [entry.partition("/")[2] for entry in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError, LookupError):
+    members = glance(data)
+    if members is None:
         got = "a file that is truncated or damaged" if data[:2] == b"PK" else "a file that is no model"
         raise ModelError(message(f"file {name}", got, allowed, "get or export the file again")) from None
     if any(entry.startswith("models/") for entry in members):

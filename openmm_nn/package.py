@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import platform
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .archive import open_archive
+from .archive import glance, open_archive
 from .card import CARD_FILE, ModelCard
 from .errors import CardError, ModelError, ParameterError, UnsupportedError, message
 from .processor import missing_features
@@ -49,7 +47,6 @@ _FOLDER = "data/aotinductor/"
 _LIBRARIES = (".so", ".dylib")
 _DEVICE = "AOTI_DEVICE_KEY"
 _DESCRIPTION_LIMIT = 1 << 22
-_READ_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -104,11 +101,7 @@ def is_package(data: bytes) -> bool:
     >>> is_package(b"no archive")
     False
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return any(entry.partition("/")[2].startswith(_FOLDER) for entry in archive.namelist())
-    except _READ_ERRORS:
-        return False
+    return any(record.startswith(_FOLDER) for record in glance(data) or ())
 
 
 def read_package(data: bytes, name: str) -> PackageInfo:

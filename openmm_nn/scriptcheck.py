@@ -9,7 +9,7 @@ import zipfile
 from io import BytesIO
 from typing import NoReturn
 
-from .archive import Archive, open_archive
+from .archive import Archive, glance, open_archive
 from .card import CARD_FILE
 from .errors import ModelError, message
 from .inert import check_pickle
@@ -51,12 +51,7 @@ def is_script_archive(data: bytes) -> bool:
     bool
         Whether it is an archive with the records of one.
     """
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            records = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError, LookupError):
-        return False
-    return "data.pkl" in records and "constants.pkl" in records
+    return {"data.pkl", "constants.pkl"} <= (glance(data) or frozenset())
 
 
 def check_script_archive(data: bytes, label: str) -> None:

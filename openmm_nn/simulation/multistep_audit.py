@@ -113,6 +113,12 @@ class _Run:
     context: openmm.Context
     series: dict[str, list[float]]
     seconds: float = 0.0
+    picoseconds: float = 0.0
+
+    @property
+    def pace(self) -> float:
+        """Simulated picoseconds in a second."""
+        return self.picoseconds / self.seconds
 
 
 def audit_multistep(
@@ -208,20 +214,21 @@ def audit_multistep(
     def observe(system: openmm.System, integrator: openmm.Integrator, step: float) -> _Run:
         run = _Run(context_of(system, integrator), {})
         run.context.setState(state)
-        every = max(1, round(duration / step / _FRAMES))
-        for _ in range(max(2 * _BLOCKS, round(duration / step / every))):
+        every, count = _frames(duration, step)
+        for _ in range(count):
             begin = time.perf_counter()
             integrator.step(every)
             run.seconds += time.perf_counter() - begin
+            run.picoseconds += every * step
             geometry.sample(run)
         return run
 
     def drift(system: openmm.System, integrator: openmm.Integrator, step: float) -> tuple[float, float]:
         context = context_of(system, integrator)
         context.setState(state)
-        every = max(1, round(duration / step / _FRAMES))
+        every, count = _frames(duration, step)
         times, totals = [], []
-        for number in range(max(2 * _BLOCKS, round(duration / step / every))):
+        for number in range(count):
             integrator.step(every)
             now = context.getState(energy=True)
             total = now.getPotentialEnergy() + now.getKineticEnergy()
@@ -239,8 +246,7 @@ def audit_multistep(
             "the hybrid itself is stable. Take a smaller one."
         ) from error
     frames = {name: np.array(values) for name, values in base.series.items()}
-    pace = len(next(iter(base.series.values()))) and duration / base.seconds
-    rows = [_row(reference, (reference,) * 3, pace, pace, frames, frames, slope, geometry, "reference")]
+    rows = [_row(reference, (reference,) * 3, base.pace, base.pace, frames, frames, slope, geometry, "reference")]
     for step in steps:
         levels = (step, _divisor(step, medium, fast), fast)
         try:
@@ -252,9 +258,15 @@ def audit_multistep(
             rows.append(_unstable(step, levels, lost))
             continue
         series = {name: np.array(values) for name, values in run.series.items()}
-        rows.append(_row(step, levels, duration / run.seconds, pace, series, frames, slope, geometry, ""))
+        rows.append(_row(step, levels, run.pace, base.pace, series, frames, slope, geometry, ""))
     sound = [row.outer for row in rows if row.verdict == "sound"]
     return MultistepAudit(tuple(rows), max(sound) if sound else None, duration)
+
+
+def _frames(duration: float, step: float) -> tuple[int, int]:
+    """Return how many steps a frame takes, and how many frames there are: enough of them for blocks."""
+    every = max(1, round(duration / step / _FRAMES))
+    return every, max(2 * _BLOCKS, round(duration / step / every))
 
 
 def _divisor(step: float, medium: float, fast: float) -> float:
