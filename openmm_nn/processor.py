@@ -75,7 +75,7 @@ def processor_features() -> frozenset[str]:
     True
     """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
     for line in lines:
@@ -132,7 +132,7 @@ def compiled_features(compiler: Sequence[str], march: str) -> tuple[str, ...]:
 
     def macros(target: str) -> set[str]:
         command = [*compiler, f"-march={target}", "-dM", "-E", "-x", "c++", "/dev/null"]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
         return {line.split()[1] for line in output.splitlines() if line.startswith("#define ")}
 
     known = _FEATURES.get(kind, {})

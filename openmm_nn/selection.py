@@ -54,7 +54,12 @@ def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> 
     indices = _by_mdtraj(topology, atoms, argument) if by_text else _by_values(atoms, count, argument)
     if not indices:
         raise ParticleError(
-            message(argument, f"{atoms!r:.60}, which is empty", "at least one atom", "check it against the topology")
+            message(
+                argument,
+                f"{atoms!r:.60}, which is empty",
+                "at least one atom",
+                "check the selection against the topology",
+            )
         )
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong:
@@ -83,7 +88,8 @@ def _by_mdtraj(topology: Topology, selection: str, argument: str) -> list[int]:
         reason = str(error).strip().splitlines()
         raise ParticleError(
             message(argument, f"{selection!r}, which MDTraj does not understand ({reason[0] if reason else error!r})",
-                    "MDTraj's selection language, such as 'resname LIG'", "correct the selection")
+                    "MDTraj's selection language, such as 'resname LIG'",
+                    "correct the selection; MDTraj's documentation has the selection language")
         ) from error  # fmt: skip
 
 

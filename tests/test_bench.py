@@ -21,7 +21,7 @@ def test_measurements_run(tmp_path: pathlib.Path, native: str, command: str) -> 
     result = subprocess.run(
         [sys.executable, "-m", "openmm_nn.bench", command, *SMALL[command], "--json", str(written)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=ROOT,
         timeout=280,
         check=False,

@@ -18,7 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def run(*command: object, **options: object) -> str:
     """The output of a command that succeeds."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, encoding="utf-8", check=False, **options
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -59,7 +61,7 @@ def test_runs_a_serialised_hybrid(
 
 def test_says_what_is_wrong(program: pathlib.Path, tmp_path: pathlib.Path) -> None:
     done = subprocess.run(
-        [program, tmp_path / "none.xml", tmp_path / "none.xml"], capture_output=True, text=True, env={}
+        [program, tmp_path / "none.xml", tmp_path / "none.xml"], capture_output=True, encoding="utf-8", env={}
     )
     assert done.returncode == 1
     assert "cannot read" in done.stderr and "none.xml" in done.stderr

@@ -19,7 +19,7 @@ def run(code: str, **environment: str) -> str:
     variables.pop("OPENMM_NN_ENGINE", None)
     variables.update(environment)
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=300, check=False
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=variables, timeout=300, check=False
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

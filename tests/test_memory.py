@@ -117,7 +117,7 @@ def measure(code: str, engine: str) -> float:
     result = subprocess.run(
         [sys.executable, "-c", PRELUDE + code],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=environment,
         timeout=7000,
         check=False,

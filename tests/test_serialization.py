@@ -44,7 +44,7 @@ def fresh_process(xml: str, positions: np.ndarray, folder: pathlib.Path) -> tupl
     result = subprocess.run(
         [sys.executable, "-c", READER, str(folder / "system.xml"), str(folder / "positions.npy")],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=folder,
         env=environment,
         timeout=300,

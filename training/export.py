@@ -85,7 +85,7 @@ def write_manifest(manifest: dict, path: Path) -> None:
         + ",\n".join("  " + json.dumps(r) for r in manifest["rows"])
         + "\n ]\n}\n"
     )
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def write_sample(folder: Path, path: Path, count: int = KEPT, seed: int = 11) -> None:

@@ -133,7 +133,7 @@ class Trainer:
 
     def copy_curve(self, path: Path) -> int:
         """Begin the learning curve with that of the run before; the number of its last stretch."""
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
         rows = [{"stretch": 1, **row} for row in rows]
         if self.rank == 0:
             (self.out / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

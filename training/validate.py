@@ -341,12 +341,12 @@ def weights_hash(model: Committee) -> str:
 
 def record(target: Path, sha256: str, section: str, value: object) -> None:
     """Put one section into the report; the numbers of other weights are dropped, for they are not of these."""
-    report = json.loads(target.read_text()) if target.exists() else {}
+    report = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     if report.get("weights_sha256") != sha256:
         report = {"weights_sha256": sha256}
     report[section] = value
     report["versions"] = {"torch": torch.__version__, "python": platform.python_version()}
-    target.write_text(json.dumps(report, indent=1) + "\n")
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

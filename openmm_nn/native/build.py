@@ -126,7 +126,7 @@ def _package_directory(name: str) -> Path | None:
 
 
 def _assigned(path: Path, name: str) -> str:
-    match = re.search(rf"^{name}\s*(?::[^=]*)?=\s*['\"]([^'\"]+)['\"]", path.read_text(), re.MULTILINE)
+    match = re.search(rf"^{name}\s*(?::[^=]*)?=\s*['\"]([^'\"]+)['\"]", path.read_text(encoding="utf-8"), re.MULTILINE)
     if match is None:
         raise _problem(
             str(path), f"no {name}", "a line that assigns it", "install the package that it belongs to again"
@@ -213,7 +213,7 @@ def _find_programs() -> dict[str, str]:
 
 
 def _check_swig(swig: str) -> None:
-    text = subprocess.run([swig, "-version"], capture_output=True, text=True, check=False).stdout
+    text = subprocess.run([swig, "-version"], capture_output=True, encoding="utf-8", check=False).stdout
     match = re.search(r"SWIG Version (\d+)\.(\d+)", text)
     if match is None or (int(match.group(1)), int(match.group(2))) < MINIMUM_SWIG:
         raise _problem(
@@ -234,7 +234,7 @@ def _find_compiler() -> str:
             continue
         program = "#include <optional>\nint main() { return std::optional<int>(0).value(); }\n"
         options = ["-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
-        result = subprocess.run([*command, *options], input=program, capture_output=True, text=True, check=False)
+        result = subprocess.run([*command, *options], input=program, capture_output=True, encoding="utf-8", check=False)
         if result.returncode == 0:
             return name
         tried.append(f"{name} does not compile a program in C++17")
@@ -267,7 +267,7 @@ def _run(command: Sequence[str], what: str, environment: dict[str, str]) -> None
     lines: list[str] = []
     pipe, null, both = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
     with subprocess.Popen(
-        command, stdin=null, stdout=pipe, stderr=both, text=True, errors="replace", env=environment
+        command, stdin=null, stdout=pipe, stderr=both, encoding="utf-8", errors="replace", env=environment
     ) as process:
         for line in process.stdout or ():
             lines.append(line.rstrip())

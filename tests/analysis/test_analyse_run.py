@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def columns(path: pathlib.Path) -> dict[str, np.ndarray]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(row[name] or "nan") for row in rows if row[name] is not None]) for name in rows[0]
             if name not in ("name", "stage")}  # fmt: skip

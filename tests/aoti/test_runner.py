@@ -178,7 +178,7 @@ def test_threads(packages: Packages, native: str, threads: str) -> None:
 
 def mapped_libraries() -> list[str]:
     """Lines about compiled models of the memory map of this process."""
-    lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    lines = pathlib.Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if "openmm_nn-" in line and line.endswith("(deleted)")]
 
 

@@ -58,7 +58,7 @@ def read(folder: pathlib.Path, *arguments: str, trusted: str = "") -> subprocess
     return subprocess.run(
         [sys.executable, "-c", READER, *arguments],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=folder,
         env=environment,
         timeout=120,

@@ -231,7 +231,7 @@ def test_as_a_script(tmp_path: pathlib.Path, kind: str) -> None:
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "by-script")],
-        capture_output=True, text=True, env=environment(), timeout=250, check=False,
+        capture_output=True, encoding="utf-8", env=environment(), timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     openmm_nn.simulation.run(RunFile.load(file), tmp_path / "out")
@@ -260,7 +260,12 @@ def test_progress_in_words() -> None:
 
 def test_bench_is_passed_on() -> None:
     result = subprocess.run(
-        command("bench", "step", "--help"), capture_output=True, text=True, env=environment(), timeout=100, check=False
+        command("bench", "step", "--help"),
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=100,
+        check=False,
     )
     assert result.returncode == 0
     assert "--rounds" in result.stdout

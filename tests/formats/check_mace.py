@@ -70,7 +70,7 @@ def exported(saved: pathlib.Path) -> pathlib.Path:
         "--dtype",
         "float64",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return pathlib.Path(f"{saved}-lammps.pt")
 

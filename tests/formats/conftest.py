@@ -24,10 +24,10 @@ def record(request: pytest.FixtureRequest) -> Record:
         target = os.environ.get(RESULTS)
         if target:
             path = pathlib.Path(target)
-            found = json.loads(path.read_text()) if path.exists() else {}
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             name = str(request.node.name).removeprefix("test_")
             found[name] = {k: float(f"{v:.3g}") for k, v in dataclasses.asdict(agreement).items()}
-            path.write_text(json.dumps(found, indent=1))
+            path.write_text(json.dumps(found, indent=1), encoding="utf-8")
         return agreement
 
     return keep

@@ -89,7 +89,7 @@ def install(family: Family, folder: pathlib.Path) -> str:
     steps = [[*pinned(), *family.packages]]
     steps += [["--no-deps", *family.without]] if family.without else []
     for step in steps:
-        done = subprocess.run([str(python), "-m", "pip", "install", "-q", *step], capture_output=True, text=True)
+        done = subprocess.run([str(python), "-m", "pip", "install", "-q", *step], capture_output=True, encoding="utf-8")
         if done.returncode:
             reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
             return reasons[0].removeprefix("ERROR: ") if reasons else done.stderr[-500:]
@@ -115,7 +115,9 @@ def run(name: str, family: Family, folder: pathlib.Path) -> dict[str, object]:
         return {**result, "result": "not installable", "reason": failed}
     result["versions"] = versions(folder, family)
     if family.probe:
-        done = subprocess.run([str(folder / "bin" / "python"), "-c", family.probe], capture_output=True, text=True)
+        done = subprocess.run(
+            [str(folder / "bin" / "python"), "-c", family.probe], capture_output=True, encoding="utf-8"
+        )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if re.match(r"\w*Error: ", line)] or [done.stderr]
             return {**result, "result": "not usable", "reason": lines[-1][:300]}
@@ -136,7 +138,7 @@ def run(name: str, family: Family, folder: pathlib.Path) -> dict[str, object]:
             cwd=ROOT,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         result["seconds"] = round(time.perf_counter() - start)
         last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]

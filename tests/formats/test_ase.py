@@ -160,5 +160,5 @@ def test_importing_the_family_imports_no_ase() -> None:
 
     code = "import sys, openmm_nn.formats as f; f.find_object_format(object()); assert 'ase' not in sys.modules"
     root = pathlib.Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr

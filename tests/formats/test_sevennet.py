@@ -116,7 +116,9 @@ def test_file_needs_no_sevennet(potential: Potential, tmp_path: pathlib.Path) ->
         "c = mm.Context(s, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName('Reference'))\n"
         "c.setPositions(np.load('positions.npy')); print(repr(c.getState(getEnergy=True).getPotentialEnergy()._value))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(float(done.stdout), energy_of(REFERENCE.context(system, positions)), rtol=0, atol=1e-3)
 

@@ -101,7 +101,9 @@ def _read_some(mutants: list[Mutant], part: range, folder: pathlib.Path) -> list
     variables.pop("OPENMM_NN_ENGINE", None)
     command = [sys.executable, str(HERE / "reader.py")]
     found = []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables) as reader:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=variables
+    ) as reader:
         assert reader.stdin is not None and reader.stdout is not None
         assert reader.stdout.readline().strip() == "ready"
         for k in part:

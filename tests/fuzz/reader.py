@@ -117,7 +117,7 @@ def main() -> None:
 
     import openmm_nn
     import openmm_nn.formats
-    import openmm_nn.simulation
+    import openmm_nn.simulation  # noqa: F401
 
     torch.set_num_threads(1)
     # Everything that a first read loads, once for all children.

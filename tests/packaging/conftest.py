@@ -24,7 +24,7 @@ def run(
         cwd=folder,
         env={**keep, **variables},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=seconds,
     )
     assert status is None or result.returncode == status, result.stdout + result.stderr

@@ -47,7 +47,7 @@ def shrink(source: pathlib.Path, target: pathlib.Path, waters: int) -> None:
 
     modeller = app.Modeller(pdb.topology, pdb.positions)
     modeller.delete(sorted(residues, key=distance)[waters:])
-    with target.open("w") as file:
+    with target.open("w", encoding="utf-8") as file:
         app.PDBFile.writeFile(modeller.topology, modeller.positions, file, keepIds=True)
 
 

@@ -29,7 +29,7 @@ def levels(directory: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def test_the_page_needs_nothing_else(page: pathlib.Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", own)
     assert "@import" not in own
@@ -38,7 +38,7 @@ def test_the_page_needs_nothing_else(page: pathlib.Path) -> None:
 
 
 def test_every_figure_is_one_that_plotly_knows(page: pathlib.Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
     style = text[text.index("<style>") : text.index("</style>")]
 

@@ -36,7 +36,7 @@ def test_the_page_works(page: Page, report: pathlib.Path, width: int, dark: bool
     outside = [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))]
     assert outside == []
 
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', report.read_text(), re.DOTALL)[1])
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', report.read_text(encoding="utf-8"), re.DOTALL)[1])
     assert page.evaluate("document.documentElement.dataset.figures") == str(len(figures))
     for figure in figures:
         drawn = page.evaluate(

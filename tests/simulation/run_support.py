@@ -90,5 +90,11 @@ def command(*arguments: str | pathlib.Path) -> list[str]:
 def call(*arguments: str | pathlib.Path, folder: pathlib.Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment(), cwd=folder, timeout=250, check=False
+        command(*arguments),
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        cwd=folder,
+        timeout=250,
+        check=False,
     )

@@ -40,7 +40,7 @@ def contexts(folder: pathlib.Path, count: int) -> dict[str, Any]:
     """Make Contexts of the peptide in turn, in a process of their own."""
     result = subprocess.run(
         [sys.executable, "-c", CONTEXTS, str(run_file(folder)), str(count)],
-        capture_output=True, text=True, env=environment(), timeout=3000, check=False,
+        capture_output=True, encoding="utf-8", env=environment(), timeout=3000, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     values: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -54,7 +54,7 @@ def side_by_side(folder: pathlib.Path, count: int) -> list[float]:
     processes = [
         subprocess.Popen(
             command("run", file, "-o", folder / f"out{number}"),
-            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
         )
         for number in range(count)
     ]  # fmt: skip

@@ -231,7 +231,7 @@ LATE = {
         11,
         "region.select",
         "resname LIG",
-        "Check the selection",
+        "check the selection",
     ),
     "a cut through an amide": (
         "resname ACE ALA NME",
