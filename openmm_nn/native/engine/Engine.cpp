@@ -77,14 +77,13 @@ Engine::Engine(const NeuralForce& force, const System& system, bool platformDoub
         link.outside = indexOf[outside];
         links.push_back(link);
     }
+    vector<int64_t>& atomicNumbers = inputs.atomicNumbers;
     atomicNumbers.assign(force.getAtomicNumbers().begin(), force.getAtomicNumbers().end());
     atomicNumbers.resize(numInside, 0); // a model that takes no atomic numbers may have been given none
     atomicNumbers.resize(numInside+links.size(), 1);
-    inputs.atomicNumbers = atomicNumbers;
     inputs.charge = force.getCharge();
     inputs.multiplicity = force.getMultiplicity();
     inputs.positions.resize(3*atomicNumbers.size());
-    energyOffset = force.getEnergyOffset();
     scaleParameter = force.getScaleParameter();
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         derivativeNames.push_back(force.getEnergyParameterDerivativeName(i));
@@ -116,7 +115,7 @@ void Engine::setModel(const NeuralForce& force) {
             properties.insert({"threads", "1"});
         else if (concurrent)
             properties.insert({"threads", to_string(std::max(1, at::get_num_threads()-1))});
-        newRunner = createRunner(force, atomicNumbers, properties, platformDouble);
+        newRunner = createRunner(force, inputs.atomicNumbers, properties, platformDouble);
     }
     signature = newSignature;
     runner = newRunner;

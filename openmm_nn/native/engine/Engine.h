@@ -73,7 +73,6 @@ private:
     std::vector<int> particles;
     int numInside;              // how many of them the model sees
     std::vector<Link> links;
-    std::vector<int64_t> atomicNumbers;
     double energyOffset;
     std::string scaleParameter;
     std::vector<std::string> modelParameters;

@@ -61,7 +61,7 @@ void NeuralForceKernel::evaluate() {
 }
 
 void NeuralForceKernel::begin(bool includeForces) {
-    input = current;
+    std::swap(input, current); // `current` is collected anew before anyone looks at it
     wantForces = includeForces;
     if (!worker)
         return;
