@@ -54,12 +54,7 @@ def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> 
     indices = _by_mdtraj(topology, atoms, argument) if by_text else _by_values(atoms, count, argument)
     if not indices:
         raise ParticleError(
-            message(
-                argument,
-                f"{atoms!r:.60}, which is empty",
-                "at least one atom",
-                "check the selection against the topology",
-            )
+            message(argument, f"{atoms!r:.60}, which is empty", "at least one atom", "check it against the topology")
         )
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong:

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: platforms and precisions, engines, model files, the shared folder."""
 
+import locale
 import os
 import pathlib
 import sys
@@ -32,6 +33,11 @@ def pytest_report_header() -> list[str]:
         "engines: native on every platform; Python on Reference, CPU and, of OpenCL, mixed precision",
         f"shared folder: {SHARED if SHARED.is_dir() else 'absent, tests that need it are skipped'}",
     ]
+
+
+def pytest_runtest_setup() -> None:
+    """Take the locale of the environment again: PoCL sets the process's to C, and text would be ASCII from then on."""
+    locale.setlocale(locale.LC_CTYPE, "")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

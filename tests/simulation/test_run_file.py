@@ -231,7 +231,7 @@ LATE = {
         11,
         "region.select",
         "resname LIG",
-        "check the selection",
+        "check it against the topology",
     ),
     "a cut through an amide": (
         "resname ACE ALA NME",
