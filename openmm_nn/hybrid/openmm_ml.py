@@ -1,20 +1,23 @@
-"""The potentials of this package for users of OpenMM-ML: ``MLPotential('openmm-nn', model='potential.pt')``."""
+"""The potentials of this package for users of OpenMM-ML: ``MLPotential('openmm-nn', model='potential.pt')``.
+
+OpenMM-ML imports this module while it is imported itself, so this one does not import OpenMM-ML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-import openmm
-from openmm import app
-from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..loading import load_potential
 from ..potential import Potential
 
+if TYPE_CHECKING:
+    from .openmm_ml_potential import NeuralPotentialImpl
 
-class NeuralPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
+__all__ = ["NeuralPotentialFactory"]
+
+
+class NeuralPotentialFactory:
     """What OpenMM-ML finds by the entry point ``openmm-nn`` in its group ``openmmml.potentials``."""
 
     def createImpl(self, name: str, model: object = None, **options: object) -> NeuralPotentialImpl:
@@ -44,62 +47,6 @@ class NeuralPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
                 f"MLPotential({name!r}): got {given}; allowed is the option model, a file or a name that "
                 "openmm_nn.load_potential takes. Give model='potential.pt'."
             )
+        from .openmm_ml_potential import NeuralPotentialImpl
+
         return NeuralPotentialImpl(model if isinstance(model, Potential) else load_potential(model))
-
-
-class NeuralPotentialImpl(MLPotentialImpl):  # type: ignore[misc]
-    """A Potential as OpenMM-ML sees it.
-
-    Parameters
-    ----------
-    potential : Potential
-    """
-
-    def __init__(self, potential: Potential) -> None:
-        self.potential = potential
-
-    def addForces(
-        self,
-        topology: app.Topology,
-        system: openmm.System,
-        atoms: Iterable[int] | None,
-        forceGroup: int,
-        charge: int = 0,
-        multiplicity: int = 1,
-        periodic: bool | None = None,
-        properties: dict[str, str] | None = None,
-        **args: Any,
-    ) -> None:
-        """Add the potential's force to a System.
-
-        Parameters
-        ----------
-        topology : openmm.app.Topology
-        system : openmm.System
-            Changed in place.
-        atoms : iterable of int, optional
-            All by default.
-        forceGroup : int
-        charge, multiplicity : int
-            Of the atoms.
-        periodic : bool, optional
-            Whether the potential is given the box.
-        properties : dict of str to str, optional
-            ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``.
-        args
-            Options of OpenMM-ML's embeddings, which are not for the potential.
-        """
-        force = self.potential.create_force(
-            topology=topology,
-            atoms=None if atoms is None else list(atoms),
-            periodic=periodic,
-            charge=charge,
-            multiplicity=multiplicity,
-            force_group=forceGroup,
-            properties=properties,
-        )
-        system.addForce(force)
-
-    def getMLLongRange(self) -> bool | None:
-        """Say whether the potential holds interactions with periodic images, as its card does."""
-        return self.potential.card.long_range

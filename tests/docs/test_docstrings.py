@@ -5,12 +5,9 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-import openmmml  # before openmm_nn.hybrid.openmm_ml, which it loads itself by its entry point
 import pytest
 
 import openmm_nn
-
-assert openmmml
 
 
 def modules() -> list[str]:

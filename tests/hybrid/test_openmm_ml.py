@@ -1,6 +1,8 @@
 """OpenMM-ML 1.8: the same remainder where it is right, and the places where it is not and this package is."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import openmm as mm
@@ -279,6 +281,16 @@ def test_long_ranged_potentials_replace_the_images(atoms: range) -> None:
 def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     centred = positions - positions.mean(dim=0)
     return 30.0 * (centred**2).sum(), -60.0 * centred
+
+
+@pytest.mark.parametrize("first", ["openmmml", "openmm_nn.hybrid.openmm_ml", "openmm_nn.hybrid.openmm_ml_potential"])
+def test_whichever_is_imported_first(first: str) -> None:
+    """OpenMM-ML loads our factory while it is imported: in a new process each order must do."""
+    code = (
+        f"import {first}; import openmmml; openmmml.MLPotential('openmm-nn', model='openmm-nn/hcno-1'); print('made')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120)
+    assert done.stdout == "made\n", done.stderr
 
 
 def test_our_potentials_inside_openmm_ml(native: str) -> None:
