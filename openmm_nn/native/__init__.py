@@ -19,7 +19,8 @@ __all__ = ["as_neural_force", "available", "load", "neural_forces", "reason"]
 
 logger = logging.getLogger(__name__)
 
-COMMAND = "python -m openmm_nn.native.build"
+BUILDER = "openmm_nn.native.build"
+COMMAND = f"python -m {BUILDER}"
 MODULE = "openmm_nn_native"
 # A difference in these makes the extension unusable. The hash of the sources is for `build` to compare.
 _MUST_AGREE = ("openmm_nn", "torch", "openmm", "python")
@@ -155,6 +156,9 @@ def neural_forces(system: Any) -> dict[int, Any]:
 
 def _find() -> tuple[Path | None, str]:
     """Return the place of an extension that fits, or the reason why there is none."""
+    if sys.argv[:1] == ["-m"] and BUILDER in sys.orig_argv:
+        # The command is being started: it replaces what would be loaded here.
+        return None, "it is about to be built"
     from . import build
 
     try:
