@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,11 +171,11 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
                 return torch.jit.script(module)
             except _compile_errors() as error:
                 if example is None:
-                    reason = str(error).strip().splitlines()[0]
                     raise ModelError(
-                        message("module", f"one that TorchScript cannot compile ({reason})",
+                        message("module", f"one that TorchScript cannot compile ({_refusal(error)})",
                                 "a module that torch.jit.script accepts",
-                                "change it, or give example= with a value for every input to trace it")
+                                "write this with typed Python and torch's own functions; or, if forward takes the "
+                                "same way for all values, give example= with a value for every input, to trace it")
                     ) from error  # fmt: skip
             trace: Any = torch.jit.trace
             return trace(module, _example_tensors(card, example))
@@ -187,6 +188,18 @@ def _compile_errors() -> tuple[type[Exception], ...]:
     from torch.jit.frontend import FrontendError
 
     return (RuntimeError, OSError, TypeError, FrontendError)
+
+
+def _refusal(error: Exception) -> str:
+    """Return what TorchScript says of the first line that it refused, with its file, number and text."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].strip(" :.")
+    marks = [number for number, line in enumerate(lines) if "<--- HERE" in line]
+    places = [re.match(r'\s*File "(.+)", line (\d+)', line) for line in lines[: marks[0]]] if marks else []
+    if not any(places):
+        return reason
+    file, number = [place.groups() for place in places if place][-1]
+    return f"{reason}: {file}, line {number}, `{lines[marks[0] - 1].strip()}`"
 
 
 def _check_example(card: ModelCard, example: Mapping[str, ArrayLike]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import openmm as mm
@@ -11,7 +12,7 @@ from openmm import app
 
 from models import Harmonic, ModelSet
 from models.generate import save, script
-from openmm_nn import add_neural_force, create_system, export_potential, load_potential
+from openmm_nn import ModelCard, add_neural_force, create_system, export_potential, load_potential
 from platforms import REFERENCE, PlatformCase, energy_of
 from refusals import refused
 from systems import BOXES, bare_system, random_cluster
@@ -127,6 +128,33 @@ def test_file_that_is_no_model(tmp_path: pathlib.Path) -> None:
 def test_pickled_checkpoint_needs_trust(tmp_path: pathlib.Path) -> None:
     torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
     refused(lambda: load_potential(tmp_path / "checkpoint.pt"), r"checkpoint\.pt")
+
+
+class Unscriptable(torch.nn.Module):
+    """Its helper asks for what TorchScript does not have."""
+
+    def helper(self, x: torch.Tensor) -> torch.Tensor:
+        return x.numpy().sum()
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.helper(positions)
+
+
+def test_line_that_torchscript_refuses(tmp_path: pathlib.Path) -> None:
+    """The message has the file, the number and the text of the line, and says what can be done."""
+    card = ModelCard(
+        name="wrong", version="1", description="", inputs=("positions",), outputs=("energy",), length_unit="nm",
+        energy_unit="kJ/mol", periodic="never",
+    )  # fmt: skip
+    lines = pathlib.Path(__file__).read_text(encoding="utf-8").splitlines()
+    number = lines.index("        return x.numpy().sum()") + 1
+    place = rf"{re.escape(__file__)}, line {number}, `return x.numpy\(\).sum\(\)`"
+    refused(
+        lambda: export_potential(Unscriptable(), tmp_path / "a.pt", card),
+        "attribute or method 'numpy'",
+        place,
+        "example=",
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95, 0.999])
