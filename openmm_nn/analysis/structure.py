@@ -47,9 +47,10 @@ class StructureSummary:
     time
         (n_frames,) float64, ps.
     rmsd
-        (n_frames,) float64, nm: of the heavy atoms to the first frame, superposed.
+        (n_frames,) float64, nm: of the heavy atoms to the first frame, or that of a reference, superposed.
     rmsf
-        (n_region,) float64, nm: of each atom about the mean structure, superposed.
+        (n_region,) float64, nm: of each atom about its mean place, after the heavy atoms are superposed on those of the
+        first frame.
     rg
         (n_frames,) float64, nm: radius of gyration of the region.
     dihedrals
@@ -76,7 +77,9 @@ class StructureSummary:
     rdf: RadialDistribution | None
 
 
-def compute_structure(traj: Any, region: str | Iterable[int] | None = None) -> StructureSummary:
+def compute_structure(
+    traj: Any, region: str | Iterable[int] | None = None, *, reference: Any = None
+) -> StructureSummary:
     """Let MDTraj look at the region of a trajectory.
 
     Parameters
@@ -85,6 +88,8 @@ def compute_structure(traj: Any, region: str | Iterable[int] | None = None) -> S
         mdtraj.Trajectory with a topology; its molecules whole.
     region
         An MDTraj selection or atom indices; all atoms by default.
+    reference
+        mdtraj.Trajectory of the same atoms, to whose first frame the RMSD is; ``traj`` by default.
 
     Returns
     -------
@@ -116,10 +121,14 @@ def compute_structure(traj: Any, region: str | Iterable[int] | None = None) -> S
     whole = whole_region(traj, atoms)
     heavy = np.array([i for i, atom in enumerate(whole.topology.atoms) if atom.element.symbol != "H"], dtype=np.int64)
     heavy = heavy if len(heavy) else np.arange(whole.n_atoms)
+    target = whole
+    if reference is not None:
+        target = whole_region(as_trajectory(reference, atoms=traj.n_atoms, argument="reference")[0], atoms)
     return StructureSummary(
         np.asarray(traj.time, dtype=np.float64),
-        mdtraj.rmsd(whole, whole, 0, atom_indices=heavy).astype(np.float64),
-        mdtraj.rmsf(whole, None).astype(np.float64),
+        mdtraj.rmsd(whole, target, 0, atom_indices=heavy).astype(np.float64),
+        # Without a reference MDTraj superposes nothing.
+        mdtraj.rmsf(whole.superpose(whole, 0, atom_indices=heavy), None).astype(np.float64),
         np.asarray(mdtraj.compute_rg(whole), dtype=np.float64),
         _dihedrals(traj, set(atoms.tolist())),
         _hydrogen_bonds(traj, atoms),

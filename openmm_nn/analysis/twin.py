@@ -60,8 +60,8 @@ class TwinComparison:
     first, second
         What MDTraj sees in each.
     differences
-        Observable (``rmsd``, ``rg``, ``sasa``, ``hydrogen bonds within`` and so on) to its averages, in the unit of
-        `StructureSummary`.
+        Observable (``rmsd``, of both to the first frame of the first; ``rg``, ``sasa``, ``hydrogen bonds within`` and
+        so on) to its averages, in the unit of `StructureSummary`.
     dihedrals
         Dihedral to the Jensen-Shannon divergence of its two distributions: 0 for the same, ln 2 = 0.693 for disjoint
         ones.
@@ -116,7 +116,7 @@ def compute_twin_comparison(
     """
     region = list(region) if region is not None and not isinstance(region, str) else region
     as_trajectory(twin, atoms=as_trajectory(traj).n_atoms, argument="twin")
-    first, second = compute_structure(traj, region), compute_structure(twin, region)
+    first, second = compute_structure(traj, region), compute_structure(twin, region, reference=traj)
     series: dict[str, tuple[Array, Array]] = {"rg": (first.rg, second.rg), "rmsd": (first.rmsd, second.rmsd)}
     if first.sasa is not None and second.sasa is not None:
         series["sasa"] = (first.sasa, second.sasa)

@@ -3,6 +3,7 @@
 import mdtraj
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from hybrid.cases import droplet, villin
 from openmm_nn.analysis import compute_link_geometry, compute_structure, compute_twin_comparison, compute_water_rdf
@@ -20,6 +21,11 @@ def shaken(frames: int = 12, waters: int = 120, seed: int = 1, size: float = 0.0
     return traj
 
 
+def heavy_atoms(traj: mdtraj.Trajectory) -> np.ndarray:
+    """Of the region, counted in it."""
+    return traj.atom_slice(REGION).topology.select("element != H")
+
+
 def test_numbers_are_those_of_mdtraj() -> None:
     traj = shaken()
     summary = compute_structure(traj, REGION)
@@ -27,7 +33,7 @@ def test_numbers_are_those_of_mdtraj() -> None:
     heavy = peptide.topology.select("element != H")
     assert summary.time == pytest.approx(traj.time)
     assert summary.rmsd == pytest.approx(mdtraj.rmsd(peptide, peptide, 0, atom_indices=heavy), abs=1e-6)
-    assert summary.rmsf == pytest.approx(mdtraj.rmsf(peptide, None), abs=1e-6)
+    assert summary.rmsf == pytest.approx(mdtraj.rmsf(peptide[:].superpose(peptide, 0, heavy), None), abs=1e-6)
     assert summary.rg == pytest.approx(mdtraj.compute_rg(peptide), abs=1e-6)
     assert summary.dihedrals["phi ALA2"] == pytest.approx(mdtraj.compute_phi(traj)[1][:, 0])
     assert summary.dihedrals["psi ALA2"] == pytest.approx(mdtraj.compute_psi(traj)[1][:, 0])
@@ -39,6 +45,22 @@ def test_numbers_are_those_of_mdtraj() -> None:
     assert summary.rdf is not None
     assert summary.rdf.radii == pytest.approx(radii)
     assert summary.rdf.values == pytest.approx(values)
+
+
+def test_a_molecule_that_tumbles_does_not_fluctuate() -> None:
+    """Turned and moved, a rigid molecule has no RMSD, no RMSF and one radius; shaken, it has what it was shaken by."""
+    still = shaken(frames=1, waters=1).atom_slice(REGION)
+    turns = Rotation.random(300, random_state=1)
+    noise = np.random.default_rng(2).normal(scale=0.004, size=(300, 22, 3))
+    for spread, frames in ((0.0, np.repeat(still.xyz, 300, axis=0)), (0.004, still.xyz + noise)):
+        xyz = np.array([turn.apply(x) + shift for shift, (turn, x) in enumerate(zip(turns, frames, strict=True))])
+        summary = compute_structure(mdtraj.Trajectory(xyz - xyz.mean(axis=1, keepdims=True), still.topology))
+        # Superposing ten heavy atoms takes 6 of their 30 degrees of freedom, and adds its own error to the hydrogens.
+        assert summary.rmsf == pytest.approx(np.sqrt(3) * spread, abs=1e-5 + 0.25 * np.sqrt(3) * spread)
+        assert np.sqrt(np.mean(summary.rmsf**2)) == pytest.approx(np.sqrt(3) * spread, abs=1e-5, rel=0.1)
+        if spread == 0:
+            assert summary.rmsd == pytest.approx(0.0, abs=2e-4)
+            assert np.ptp(summary.rg) < 1e-6
 
 
 def test_hydrogen_bonds_are_those_of_mdtraj_over_all_atoms() -> None:
@@ -119,6 +141,11 @@ def test_a_run_equals_itself_and_differs_from_another() -> None:
     assert rg.value == pytest.approx(0.05 * rg.second.mean, rel=0.05)
     assert rg.error == pytest.approx(np.hypot(rg.first.error, rg.second.error))
     assert rg.significance > 10
+    # Both to one structure: the second's heavy atoms are larger by a twentieth.
+    to_first = mdtraj.rmsd(*(t.atom_slice(REGION) for t in (swollen, traj)), 0, atom_indices=heavy_atoms(traj))
+    assert compute_twin_comparison(traj, swollen, REGION).differences["rmsd"].second.mean == pytest.approx(
+        to_first.mean(), abs=1e-5
+    )
     turned = shaken(frames=40, waters=40)
     index = mdtraj.compute_phi(turned)[0]
     axis = index[0][1:3]
