@@ -40,7 +40,12 @@ class Output:
     quiet: bool = False
 
 
-output = Output(Console(highlight=False), Console(stderr=True, highlight=False))
+def _console(stderr: bool = False) -> Console:
+    """Make a console that prints text as it is: brackets and colons in data mean nothing."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+output = Output(_console(), _console(stderr=True))
 """The one that every command uses."""
 
 
@@ -57,7 +62,7 @@ def fail(text: str, title: str = "error") -> NoReturn:
     if output.err.is_terminal:
         output.err.print(Panel(Text(text), title=title, border_style="red", expand=False))
     else:
-        output.err.print(f"{title}: {text}", soft_wrap=True, markup=False)
+        output.err.print(f"{title}: {text}", soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -93,7 +98,7 @@ def _spoken_warnings() -> Iterator[None]:
         said = str(message)
         if said not in seen and not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
             seen.add(said)
-            output.err.print(f"warning: {said}", style="yellow", soft_wrap=True, markup=False)
+            output.err.print(f"warning: {said}", style="yellow", soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from .console import output, readable
 
@@ -50,13 +51,13 @@ def doctor() -> None:
 
         findings = examine()
         table = Table("", "what", "found", box=box.SIMPLE, pad_edge=False)
-        marks = {"good": "[green]✓[/green]", "note": "[yellow]·[/yellow]", "bad": "[red]✗[/red]"}
+        marks = {"good": Text("✓", "green"), "note": Text("·", "yellow"), "bad": Text("✗", "red")}
         for finding in findings:
             table.add_row(marks[finding.verdict], finding.what, finding.found)
         output.out.print(table)
         advice = [finding for finding in findings if finding.advice]
         for finding in advice:
-            output.out.print(f"{finding.what}: {finding.advice}", soft_wrap=True, markup=False)
+            output.out.print(f"{finding.what}: {finding.advice}", soft_wrap=True)
         if any(finding.verdict == "bad" for finding in findings):
             raise typer.Exit(1)
         if not advice:

@@ -106,7 +106,7 @@ def inspect(
         output.out.print(f"sha256     {potential.sha256 or 'none: it lives in its own package'}", soft_wrap=True)
         if potential.data is not None:
             output.out.print(f"size       {len(potential.data) / 1e6:.2f} MB")
-        output.out.print(f"signature  {_signature(potential)}", soft_wrap=True, markup=False)
+        output.out.print(f"signature  {_signature(potential)}", soft_wrap=True)
 
 
 def _show(value: Any) -> str:
@@ -168,7 +168,20 @@ def export(
         chosen = dataclasses.replace(potential.card, format="torchscript")
         format_ = format_ or ("aotinductor" if target.suffix == ".pt2" else "torchscript")
         written = export_potential(potential.module, target, chosen, format=format_, portable=portable)
-        output.out.print(f"{target} is written, sha256 {written.sha256}", soft_wrap=True, markup=False)
+        output.out.print(f"{target} is written, sha256 {written.sha256}", soft_wrap=True)
+
+
+def _list_checks(wanted: bool) -> None:
+    """Print the checks, which needs neither potential nor structure."""
+    if not wanted:
+        return
+    from ..preflight import available_checks
+
+    table = Table("check", "what it does", box=box.SIMPLE, pad_edge=False)
+    for name, text in available_checks().items():
+        table.add_row(name, text)
+    output.out.print(table)
+    raise typer.Exit
 
 
 def preflight(
@@ -188,7 +201,9 @@ def preflight(
     check: Annotated[
         list[str] | None, typer.Option("--check", metavar="NAME", help="Only this check; may be given again.")
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the checks.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", callback=_list_checks, is_eager=True, help="List the checks, and stop.")
+    ] = False,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Let code inside a foreign checkpoint, or a .pt2, run.")
@@ -208,17 +223,10 @@ def preflight(
         from openmm import unit
 
         from .. import load_potential
-        from ..preflight import available_checks
         from ..preflight import preflight as examine
         from ..selection import select_atoms
         from ..simulation.structures import read_coordinates
 
-        if list_:
-            table = Table("check", "what it does", box=box.SIMPLE, pad_edge=False)
-            for name, text in available_checks().items():
-                table.add_row(name, text)
-            output.out.print(table)
-            return
         topology, positions = read_coordinates(structure)
         atoms = list(topology.atoms())
         chosen = tuple(range(len(atoms))) if select is None else select_atoms(topology, select, argument="--select")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -12,7 +12,7 @@ from ..simulation.progress import Progress as RunProgress
 from ..simulation.progress import ProgressCallback
 from .console import output
 
-__all__ = ["describe", "showing"]
+__all__ = ["describe", "showing", "showing_parts"]
 
 _SECONDS = 10.0
 _STAGES = {
@@ -71,15 +71,37 @@ def showing() -> Iterator[ProgressCallback | None]:
         yield None
     elif output.err.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         with Progress(*columns, console=output.err, refresh_per_second=4) as bars:
             yield _Bars(bars)
     else:
         yield _Lines()
+
+
+@contextlib.contextmanager
+def showing_parts() -> Iterator[Callable[[str], None] | None]:
+    """Give what an analysis calls with the name of each part, before it begins.
+
+    Yields
+    ------
+    callable or None
+        None with --quiet.
+    """
+    if output.quiet:
+        yield None
+    elif output.err.is_terminal:
+        with output.err.status("reading") as status:
+            yield lambda name: status.update(_part(name))
+    else:
+        yield lambda name: output.err.print(_part(name), soft_wrap=True)
+
+
+def _part(name: str) -> str:
+    return "writing the page" if name == "page" else f"analysing: {name.replace('_', ' ')}"
 
 
 class _Bars:
@@ -91,7 +113,7 @@ class _Bars:
 
     def __call__(self, value: RunProgress) -> None:
         if value.note:
-            self._bars.console.print(f"warning: {value.note}", style="yellow", soft_wrap=True, markup=False)
+            self._bars.console.print(f"warning: {value.note}", style="yellow", soft_wrap=True)
             return
         if value.stage not in _STAGES:
             return
@@ -117,7 +139,7 @@ class _Lines:
     def __call__(self, value: RunProgress) -> None:
         now = time.monotonic()
         if value.note:
-            output.err.print(f"warning: {value.note}", soft_wrap=True, markup=False)
+            output.err.print(f"warning: {value.note}", soft_wrap=True)
             return
         if value.stage not in _STAGES:
             return
@@ -128,4 +150,4 @@ class _Lines:
         count = f" step {value.step} of {value.steps}" if value.steps else (f" {value.step}" if value.step else "")
         text = describe(value)
         line = f"{_STAGES[value.stage]}{count}{': ' if text else ''}{text}"
-        output.err.print(line, soft_wrap=True, markup=False)
+        output.err.print(line, soft_wrap=True)

@@ -83,8 +83,8 @@ def _init(structure: Path, file: Path | None) -> None:
 
     target = file if file is not None else Path(structure.stem).with_suffix(".yaml")
     write_template(structure, target)
-    output.out.print(f"{target} is written: look through it, then", soft_wrap=True, markup=False)
-    output.out.print(f"  openmm-nn run {target}", soft_wrap=True, markup=False)
+    output.out.print(f"{target} is written: look through it, then", soft_wrap=True)
+    output.out.print(f"  openmm-nn run {target}", soft_wrap=True)
 
 
 def continue_(
@@ -122,5 +122,5 @@ def _tell(status: str, reason: str | None, directory: Path) -> None:
     if not output.quiet:
         size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
         free = shutil.disk_usage(directory).free / 1e9
-        output.out.print(f"finished: {directory} ({size:.1f} MB; {free:.0f} GB are free)", soft_wrap=True, markup=False)
-        output.out.print(f"next: openmm-nn report {directory}", soft_wrap=True, markup=False)
+        output.out.print(f"finished: {directory} ({size:.1f} MB; {free:.0f} GB are free)", soft_wrap=True)
+        output.out.print(f"next: openmm-nn report {directory}", soft_wrap=True)

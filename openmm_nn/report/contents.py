@@ -87,16 +87,16 @@ def facts(run: RunDirectory, analysis: dict[str, Any]) -> list[Fact]:
 def make_sections(run: RunDirectory, analysis: dict[str, Any]) -> list[Section]:
     """Return the sections that have something in them, in the order of the page."""
     sections = [
-        _ran(run),
         Section("structure", "The structure", viewer=True, text="Drag to turn it. The region is drawn as balls and "
                 "sticks, what is around it as thin sticks; frames are superposed on the region."),
+        _ran(run),
         _preflight(run),
         _boundary(run, analysis),
         Section("energies", "Energies and drift", short="Energies", figures=energy_figures(run, analysis),
                 tables=_energy_tables(analysis)),
         Section("temperature", "Temperature and density", short="Temperature",
                 figures=temperature_figures(run, analysis), text=_volume(run)),
-        Section("shape", "Structure over time", figures=structure_figures(run, analysis),
+        Section("shape", "Structure over time", figures=structure_figures(run, analysis), tables=_averages(analysis),
                 text="Computed by MDTraj from the frames of the production."),
         _neural(run, analysis),
         Section("environment", "Region and environment", short="Environment",
@@ -213,6 +213,31 @@ def _energy_tables(analysis: dict[str, Any]) -> list[Table]:
     note = ("A line through the total energy. The error allows for the memory of what the line leaves; beyond three "
             "standard errors it is not chance.")  # fmt: skip
     return [Table("Drift of the total energy", header, rows, note)] if rows else []
+
+
+_OBSERVED = {
+    "rmsd_nm": ("RMSD of heavy atoms to the first frame", "nm"),
+    "rg_nm": ("radius of gyration", "nm"),
+    "sasa_nm2": ("surface that water can touch", "nm²"),
+    "hydrogen_bonds_within": ("hydrogen bonds within the region", ""),
+    "hydrogen_bonds_given": ("hydrogen bonds given to the surroundings", ""),
+    "hydrogen_bonds_accepted": ("hydrogen bonds accepted from the surroundings", ""),
+    "dssp_helix": ("residues in helices", "share"),
+    "dssp_strand": ("residues in strands", "share"),
+    "dssp_coil": ("residues in neither", "share"),
+}
+
+
+def _averages(analysis: dict[str, Any]) -> list[Table]:
+    found = (analysis.get("structure") or {}).get("averages") or {}
+    rows = [
+        (label, f"{with_error(row['mean'], row['error'])} {unit}".strip(), f"{row['std']:.2g}",
+         f"{row['independent']:.0f} of {row['frames']}")
+        for name, (label, unit) in _OBSERVED.items()
+        if (row := found.get(name)) and row["std"] > 0
+    ]  # fmt: skip
+    header = ("observable", "mean", "standard deviation", "independent frames")
+    return [Table("Averages", header, rows, "With standard errors that allow for correlation in time.")] if rows else []
 
 
 def _volume(run: RunDirectory) -> str:

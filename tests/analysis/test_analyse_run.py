@@ -9,6 +9,7 @@ import mdtraj
 import numpy as np
 import openmm as mm
 import pytest
+from typer.testing import CliRunner
 
 from openmm_nn.analysis import (
     RunDirectory,
@@ -20,6 +21,7 @@ from openmm_nn.analysis import (
     compute_structure,
 )
 from openmm_nn.analysis.run_directory import read_table, write_table
+from openmm_nn.cli.app import app
 from openmm_nn.errors import ParameterError
 from report import directories
 
@@ -126,6 +128,28 @@ def test_a_twin(finished: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
     classical = "the run is classical: it has no potential"
     assert (reasons["uncertainty"], reasons["performance"]) == (classical, classical)
     assert reasons["interaction"] == "the run has no region"
+
+
+def test_the_command_prints_what_was_found(
+    finished: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: pathlib.Path
+) -> None:
+    """``openmm-nn analyse RUN --twin TWIN``: the tables of the report, and what could not be computed."""
+    twin = directories.classical_twin(directories.shared_folder(tmp_path_factory))
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    options = ["--twin", str(twin), "--frames", "20", "--energy-frames", "4"]
+    result = CliRunner().invoke(app, ["analyse", str(copy), *options], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((copy / "analysis.json").read_text())
+    assert found["trajectory"]["read"] <= 20
+    for title in ("Drift of the total energy", "Averages in both runs", "reweighted", "Not computed"):
+        assert title in result.stdout, title
+    rg = found["twin"]["differences"]["rg"]
+    assert f"{rg['second']['mean']:.4g}" in result.stdout
+    assert "analysing: reweighting" in result.stderr
+    wrong = CliRunner().invoke(app, ["analyse", str(copy), "--twin", str(tmp_path)])
+    assert wrong.exit_code == 1
+    assert wrong.stderr.startswith("error: --twin: got ")
 
 
 def test_a_trajectory_that_was_cut_off(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:

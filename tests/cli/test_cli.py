@@ -1,6 +1,7 @@
 """The command line: every command works, teaches, and says in one message what is wrong."""
 
 import csv
+import dataclasses
 import importlib.metadata
 import json
 import pathlib
@@ -16,8 +17,10 @@ from run_support import call, command, environment, log_rows, run_file, write_pe
 from typer.testing import CliRunner, Result
 
 import openmm_nn
+from openmm_nn import available_potentials
 from openmm_nn.cli.app import app
 from openmm_nn.cli.progress import describe
+from openmm_nn.preflight import available_checks
 from openmm_nn.simulation import SCHEMA, RunFile, Spread
 from openmm_nn.simulation.progress import Progress
 
@@ -67,6 +70,16 @@ def test_models() -> None:
     assert "openmm-nn/hcno-1" in invoke("models").output
 
 
+def test_brackets_are_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is an extra of this package, which rich would read as a style."""
+    entry = available_potentials()[0]
+    shown = dataclasses.replace(entry, name="a/[b]", description="c [d] :smile:", missing="pip install 'openmm-nn[e]'")
+    monkeypatch.setattr(openmm_nn, "available_potentials", lambda: (shown,))
+    words = " ".join(invoke("models").output.split())
+    for text in ("a/[b]", "c [d] :smile:", "no: pip install 'openmm-nn[e]'"):
+        assert text in words
+
+
 def test_inspect() -> None:
     result = json.loads(invoke("inspect", "openmm-nn/hcno-1", "--json").output)
     potential = openmm_nn.load_potential("openmm-nn/hcno-1")
@@ -100,6 +113,15 @@ def test_preflight(tmp_path: pathlib.Path) -> None:
     assert "allowed: a PDB or PDBx/mmCIF file" in wrong.stderr
 
 
+def test_the_checks_are_listed_without_a_potential() -> None:
+    result = invoke("preflight", "--list")
+    assert result.exit_code == 0, result.output
+    assert all(re.search(rf"^ {name} ", result.output, re.MULTILINE) for name in available_checks())
+    missing = invoke("preflight")
+    assert missing.exit_code == 2
+    assert "POTENTIAL" in missing.stderr
+
+
 def test_preflight_fails_with_status_one(tmp_path: pathlib.Path) -> None:
     """A potential for hydrogen to oxygen, on a structure with sulfur."""
     text = write_peptide(tmp_path).read_text().replace("           C  ", "           S  ", 1)
@@ -128,7 +150,7 @@ def test_three_commands(tmp_path: pathlib.Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "openmm-nn run peptide.yaml" in first.stdout
     file = tmp_path / "peptide.yaml"
-    text = file.read_text().replace("length: 5 ps", "length: 0.1 ps").replace("length: 1 ps", "length: 0.02 ps")
+    text = file.read_text().replace("length: 5 ps", "length: 0.1 ps").replace("length: 2 ps", "length: 0.02 ps")
     file.write_text(text.replace("iterations: 500", "iterations: 5"))
     second = call("run", "peptide.yaml", folder=tmp_path)
     assert second.returncode == 0, second.stderr
