@@ -30,9 +30,31 @@ _DEPTH = 200
 _LINE = 1 << 20
 _CHAIN = 3000
 _INDENT = 400
-# A name of these among the functions of torch reads or writes files by itself.
-_FILES = re.compile(r"\b(?:torch|ops\.aten|ops\.prim)\.(save|load|from_file|_from_file|jit\.save|jit\.load)\b")
-_STATE = re.compile(r"^\s*def\s+__setstate__\b", re.MULTILINE)
+# What reads or writes files, of torch and of libraries that bring operators, in whatever way it is named: `torch.save`,
+# `t = torch` and `t . save`, or a line that goes on after a backslash. Only a point or getattr reaches it.
+_FILES = r"_?(?:load|save)(?:_\w+)?|_?from_file"
+_GAP = r"(?:\s|\\\r?\n|#[^\n]*\n)*"
+_NAMED_FILES = re.compile(rf"\.{_GAP}({_FILES})\b")
+_GETATTR = re.compile(r"\bgetattr\b")
+_NAME = re.compile(r', "([^"\\\n]*)"\)')
+_OPERAND = re.compile(r'"[^"\\\n]*"|[\w. ]+|[()\[\]]|,')
+# What torch writes for a method that is marked as unused: it can only raise.
+_UNUSED_STATE = re.compile(
+    r"^ *def __setstate__\(self: [\w.]+,\n *\w+: \w+\) -> NoneType:\n"
+    r" *(_\d+) = uninitialized\(NoneType\)\n"
+    r' *ops\.prim\.RaiseException\("Cannot call @unused methods", "builtins\.RuntimeError"\)\n'
+    r" *return \1\n",
+    re.MULTILINE,
+)
+_DEFINITION = re.compile(r"^[^\S\n]*def\b", re.MULTILINE)
+_OPENING = re.compile(r"[^\S\n]+\w+\(")
+_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_FINAL = re.compile(r"\bFinal\b(.*)")
+# Types and values that are written out: no call but of these two, no operator but a sign, no loop.
+_PLAIN = re.compile(
+    r'"(?:[^"\\\n]|\\.)*"|\b(?:annotate|torch\.device)\(|(?<=[=,(\[{])\(|(?<=[=,] )\(|\)'
+    r"|(?!\b(?:for|if|lambda)\b)\w+|[.\[\]{}:,=\s+-]"
+)
 _UNARY = re.compile(r"(?:(?:-|~|\bnot\b|\*\*)\s*){64}")
 _TOKENS = re.compile(r"[()\[\]{},\n]|[-+*/%<>=!&|^~@]+|\.(?=[A-Za-z_])|\b(?:and|or|not|if|in|is|lambda)\b")
 _ANY_TIME = (1980, 1, 1, 0, 0, 0)
@@ -103,15 +125,54 @@ def _check_code(code: bytes, record: str, label: str) -> None:
         _refuse(label, f"code {record!r} that is no text", "TorchScript code")
     if "\0" in text:
         _refuse(label, f"code {record!r} that is no text", "TorchScript code")
-    found = _FILES.search(text)
+    found = _names_files(text)
     if found:
-        _refuse(label, f"code that calls {found.group(0)}, which reads or writes files", "code that computes")
-    if _STATE.search(text):
-        _refuse(label, "code that runs while it is loaded (__setstate__)", "code that runs when the model is called")
+        _refuse(label, f"code that names {found!r}, which may read or write files", "code that computes")
+    found = _runs_while_loaded(text)
+    if found:
+        _refuse(label, f"code that runs while it is loaded ({found})", "code that runs when the model is called")
     lines = text.split("\n")
     indent = max(len(line) - len(line.lstrip(" ")) for line in lines)
     if indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text) or _nests_deeply(text):
         _refuse(label, f"code {record!r} that nests more than {_DEPTH} deep", "code as torch writes it")
+
+
+def _names_files(text: str) -> str | None:
+    """Find what reads or writes files; a getattr that is not as torch writes it may name anything."""
+    found = _NAMED_FILES.search(text)
+    if found:
+        return found.group(1)
+    for match in _GETATTR.finditer(text):
+        position, depth = match.end(), 0
+        while (token := _OPERAND.match(text, position)) and not (token.group() == "," and depth == 1):
+            depth += (token.group() in "([") - (token.group() in ")]")
+            position = token.end()
+        name = _NAME.match(text, position)
+        if not name or re.fullmatch(_FILES, name.group(1)):
+            return "getattr"
+    return None
+
+
+def _runs_while_loaded(text: str) -> str | None:
+    """Find what torch evaluates as it reads code: __setstate__, default values of arguments, and constants."""
+    if "__setstate__" in _UNUSED_STATE.sub("", text):
+        return "__setstate__"
+    for match in _DEFINITION.finditer(text):
+        opening = _OPENING.match(text, match.end())
+        position, depth = (opening.end(), 1) if opening else (0, 0)
+        while depth and (token := _PLAIN.match(text, position)):
+            depth += token.group().endswith("(") - (token.group() == ")")
+            position = token.end()
+        if not opening or depth:
+            return "the default value of an argument"
+    for match in _FINAL.finditer(_TEXT.sub('""', text)):
+        position, depth = match.start(1), 0
+        while position < match.end(1) and (token := _PLAIN.match(match.string, position)):
+            depth += (token.group()[-1] in "([{") - (token.group() in ")]}")
+            position = token.end()
+        if position < match.end(1) or depth:
+            return "the value of a constant"
+    return None
 
 
 def _nests_deeply(text: str) -> bool:

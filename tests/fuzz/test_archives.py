@@ -9,10 +9,12 @@ import pathlib
 import re
 import sys
 import zipfile
+from typing import Any, Final
 
 import numpy as np
 import openmm as mm
 import pytest
+import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
@@ -23,6 +25,7 @@ from models import ModelSet
 from openmm_nn import ModelCard, load_potential
 from openmm_nn.errors import CardError, ModelError
 from openmm_nn.modelfile import read_card
+from openmm_nn.runner import quiet_torchscript, read_script
 from openmm_nn.scriptcheck import check_script_archive
 from refusals import refused
 
@@ -164,9 +167,23 @@ TRICKS = {
     "nested": ("x = " + "(" * 200_000 + "1" + ")" * 200_000, "deep"),
     "a chain of not": ("x = " + "not " * 300_000 + "True", "deep"),
     "a chain of sums": ("x = " + "1 + " * 20_000 + "1", "deep"),
-    "writes a file": ('torch.save(1, "{path}")', "torch.save"),
+    "writes a file": ('torch.save(1, "{path}")', "save"),
     "reads a file": ('x = torch.from_file("{path}", False, 1)', "from_file"),
     "runs while it is loaded": ("pass\n  def __setstate__(self, state: int) -> None:\n    pass", "__setstate__"),
+}
+# Each of these writes the file if it is run.
+DISGUISES = {
+    "a space": 'torch . save(1, "{path}")',
+    "another name": 't = torch\n    t.save(1, "{path}")',
+    "another name of the function": 't = torch.save\n    t(1, "{path}")',
+    "getattr": 'getattr(torch, "save")(1, "{path}")',
+    "getattr of two texts": 'getattr(torch, "sa" "ve")(1, "{path}")',
+    "getattr by another name": 'get = getattr\n    get(torch, "save")(1, "{path}")',
+    "getattr with a comment": 'getattr(torch # , "0")\n      , "sa" "ve")(1, "{path}")',
+    "a line that goes on": 'torch.\\\n    save(1, "{path}")',
+    "a comment": '(torch. # so\n      save)(1, "{path}")',
+    "an operator": 'ops.aten.save(1, "{path}")',
+    "a method": '(1).save("{path}")',
 }
 
 
@@ -174,6 +191,118 @@ TRICKS = {
 def test_code(records: Records, tmp_path: pathlib.Path, no_torch: None, trick: str) -> None:
     line, word = TRICKS[trick]
     refuse(write_records(code_with(records, line.format(path=tmp_path / "written"))), tmp_path, re.escape(word))
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_files_by_another_name(records: Records, tmp_path: pathlib.Path, no_torch: None, disguise: str) -> None:
+    line = DISGUISES[disguise].format(path=tmp_path / "written")
+    refuse(write_records(code_with(records, line)), tmp_path, "names '(save|getattr)', which may read or write files")
+
+
+LARGE = "torch.matmul(torch.ones([3000, 3000]), torch.ones([3000, 3000]))"
+AT_ONCE = {
+    "default": ("positions: Tensor", f"positions: Tensor, k: Tensor={LARGE}", "default value"),
+    "product": ("positions: Tensor", "positions: Tensor, k: List[int]=[0] * 300000000", "default value"),
+    "loop": ("positions: Tensor", "positions: Tensor, k: List[int]=[i for i in [0, 1]]", "default value"),
+    "comment": ("positions: Tensor", f"positions: Tensor, # )\n k: Tensor={LARGE}", "default value"),
+    "constant": ("  training : bool\n", f"  training : bool\n  k : Final[Tensor] = {LARGE}\n", "constant"),
+    "constant in two lines": (
+        "  training : bool\n",
+        f"  training : bool\n  k : Final[Tensor] = (\n{LARGE})\n",
+        "constant",
+    ),
+    "state": (
+        "    return ",
+        "    pass\n  def __setstate__(self: __torch__.Pairwise,\n    state: Any) -> NoneType:\n"
+        "    _1 = uninitialized(NoneType)\n"
+        '    ops.prim.RaiseException(torch.str(torch.ones([3])), "builtins.RuntimeError")\n    return _1\n    return ',
+        "__setstate__",
+    ),
+}
+
+
+@pytest.mark.parametrize("trick", AT_ONCE)
+def test_what_torch_runs_while_it_reads(records: Records, tmp_path: pathlib.Path, no_torch: None, trick: str) -> None:
+    """Default values and constants are evaluated then: they are what is written out, or the file is refused."""
+    old, new, word = AT_ONCE[trick]
+    name = full(records, "pairwise.py")
+    text = records[name].decode()
+    assert old in text
+    changed = repair_manifest({**records, name: text.replace(old, new, 1).encode()})
+    refuse(write_records(changed), tmp_path, "runs while it is loaded", word)
+
+
+class Sound(torch.nn.Module):
+    """Default values, constants and children of every kind that torch writes."""
+
+    scale: Final[float]
+    names: Final[list[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.SiLU())
+        self.scale = -1e-30
+        self.names = ["a (b", "c\n"]
+
+    @torch.jit.export
+    def more(
+        self,
+        x: torch.Tensor,
+        factor: float = -2.5e20,
+        limit: float = float("inf"),
+        text: str = "call(1), def f(x): 'y' # z",
+        other: torch.Tensor | None = None,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
+        pair: tuple[int, tuple[bool, float]] = (1, (True, 2.0)),
+    ) -> torch.Tensor:
+        return self.layers(x) * factor * self.scale * len(self.names)
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        assert positions.shape[1] == 3, "def of a model; Final: please load it again"
+        return self.layers(positions).sum()
+
+
+def saved(module: torch.nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    with quiet_torchscript():
+        torch.jit.save(torch.jit.script(module), buffer)
+    return buffer.getvalue()
+
+
+def test_sound_code_is_read() -> None:
+    data = saved(Sound())
+    text = "".join(content.decode() for name, content in read_records(data).items() if name.endswith(".py"))
+    for written in ("getattr(", "Final[", 'torch.device("cpu")', "=inf", "=None", "=(1, (True, 2.))"):
+        assert written in text, text
+    check_script_archive(data, "sound.pt")
+
+
+def test_a_state_that_is_marked_as_unused() -> None:
+    """Torch writes a body that only raises for it, and never calls it: metatrain's models have some."""
+
+    class Held:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        @torch.jit.unused
+        def __setstate__(self, state: Any) -> None:
+            self.number = int(input())
+
+    with quiet_torchscript():
+        torch.jit.script(Held)
+
+    class Holder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held = Held(2)
+
+        def forward(self, positions: torch.Tensor) -> torch.Tensor:
+            return positions.sum() * self.held.number
+
+    data = saved(Holder())
+    assert any(b"__setstate__" in content for name, content in read_records(data).items() if name.endswith(".py"))
+    check_script_archive(data, "held.pt")
+    assert float(read_script(data)(torch.ones(2, 3))) == 12.0
 
 
 @pytest.mark.parametrize("trick", [name for name in TRICKS if name != "reads a file"])
