@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 from ..card import ModelCard
 from ..errors import ModelError, UnsupportedError, message
 from ..evaluate import element_symbol
 from ..runner import quiet_torchscript
+from ..scriptcheck import check_script_archive
 from .family import Family
 from .files import inspect_file
 
@@ -68,9 +70,10 @@ class Metatomic(Family):
         UnsupportedError
             If the model has no energy, wants other inputs, or other units.
         ModelError
-            If it cannot be read.
+            If it cannot be read, or holds what no model needs.
         """
         self.require(f"file {source}")
+        check_script_archive(Path(source).read_bytes(), source)
         with warnings.catch_warnings(), quiet_torchscript():
             warnings.simplefilter("ignore")
             from metatomic.torch import load_atomistic_model

@@ -8,6 +8,7 @@ import pickle
 import sys
 import types
 import warnings
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +20,7 @@ from openmm_nn import load_potential
 from openmm_nn.errors import MissingDependencyError, ModelError, ParameterError, UnsupportedError
 from openmm_nn.formats import find_format, formats, unavailable_formats
 from openmm_nn.formats.files import inspect_file
+from openmm_nn.formats.metatomic import Metatomic
 from refusals import refused
 
 NUMBERS = [8, 1, 1]
@@ -230,6 +232,19 @@ def test_torchmdnet_is_missing(tmp_path: pathlib.Path) -> None:
 def test_metatomic_is_missing(tmp_path: pathlib.Path) -> None:
     path = write(AtomisticModel(), "metatomic.torch.model.AtomisticModel", tmp_path / "a.pt")
     with pytest.raises(MissingDependencyError, match=r"metatomic-torch.*pip install 'openmm-nn\[metatomic\]'"):
+        load_potential(path)
+
+
+def test_metatomic_files_are_examined(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the library reads them."""
+    path = write(AtomisticModel(), "metatomic.torch.model.AtomisticModel", tmp_path / "a.pt")
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in records.items():
+            archive.writestr(name, content.replace(b"    return ", b'    torch . save(1, "out")\n    return ', 1))
+    monkeypatch.setattr(Metatomic, "require", lambda self, source: None)
+    with pytest.raises(ModelError, match="names 'save', which may read or write files"):
         load_potential(path)
 
 
