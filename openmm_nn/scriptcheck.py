@@ -31,10 +31,10 @@ _LINE = 1 << 20
 _CHAIN = 3000
 _INDENT = 400
 # What reads or writes files, of torch and of libraries that bring operators, in whatever way it is named: `torch.save`,
-# `t = torch` and `t . save`, or a line that goes on after a backslash. Only a point or getattr reaches it.
+# `t = torch` and `t . save`, or a line that goes on after a backslash. Only a point or getattr reaches it. Between a
+# point and a name torch writes nothing; a comment there is refused as well.
 _FILES = r"_?(?:load|save)(?:_\w+)?|_?from_file"
-_GAP = r"(?:\s|\\\r?\n|#[^\n]*\n)*"
-_NAMED_FILES = re.compile(rf"\.{_GAP}({_FILES})\b")
+_NAMED_FILES = re.compile(rf"\.(?:\s|\\\r?\n)*(#|{_FILES}\b)")
 _GETATTR = re.compile(r"\bgetattr\b")
 _NAME = re.compile(r', "([^"\\\n]*)"\)')
 _OPERAND = re.compile(r'"[^"\\\n]*"|[\w. ]+|[()\[\]]|,')
@@ -48,7 +48,7 @@ _UNUSED_STATE = re.compile(
 )
 _DEFINITION = re.compile(r"^[^\S\n]*def\b", re.MULTILINE)
 _OPENING = re.compile(r"[^\S\n]+\w+\(")
-_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*(?:"|\\?$)', re.MULTILINE)
 _FINAL = re.compile(r"\bFinal\b(.*)")
 # Types and values that are written out: no call but of these two, no operator but a sign, no loop.
 _PLAIN = re.compile(
@@ -125,16 +125,16 @@ def _check_code(code: bytes, record: str, label: str) -> None:
         _refuse(label, f"code {record!r} that is no text", "TorchScript code")
     if "\0" in text:
         _refuse(label, f"code {record!r} that is no text", "TorchScript code")
+    lines = text.split("\n")
+    indent = max(len(line) - len(line.lstrip(" ")) for line in lines)
+    if indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text) or _nests_deeply(text):
+        _refuse(label, f"code {record!r} that nests more than {_DEPTH} deep", "code as torch writes it")
     found = _names_files(text)
     if found:
         _refuse(label, f"code that names {found!r}, which may read or write files", "code that computes")
     found = _runs_while_loaded(text)
     if found:
         _refuse(label, f"code that runs while it is loaded ({found})", "code that runs when the model is called")
-    lines = text.split("\n")
-    indent = max(len(line) - len(line.lstrip(" ")) for line in lines)
-    if indent > _INDENT or max(map(len, lines)) > _LINE or _UNARY.search(text) or _nests_deeply(text):
-        _refuse(label, f"code {record!r} that nests more than {_DEPTH} deep", "code as torch writes it")
 
 
 def _names_files(text: str) -> str | None:
@@ -147,6 +147,8 @@ def _names_files(text: str) -> str | None:
         while (token := _OPERAND.match(text, position)) and not (token.group() == "," and depth == 1):
             depth += (token.group() in "([") - (token.group() in ")]")
             position = token.end()
+            if depth < 1:
+                break
         name = _NAME.match(text, position)
         if not name or re.fullmatch(_FILES, name.group(1)):
             return "getattr"
