@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -121,10 +122,15 @@ def _not_found(text: str, path: Path) -> ModelError:
     known = [entry.name for entry in available_potentials()]
     reasons = "; ".join(f"{name}: {why}" for name, why in unavailable_formats().items())
     other = f" (not available: {reasons})" if reasons else ""
+    close = difflib.get_close_matches(text, known, 2)
+    # A family can have dozens of names: one of each is enough here.
+    first = {name.partition("/")[0]: name for name in reversed(known)}
+    shown = ", ".join(name for name in known if name in first.values())
+    remedy = f"did you mean {' or '.join(close)}" if close else "correct the path or the name"
     return ModelError(
         message("source", f"{text!r}, which is neither a file nor a name that is known",
-                f"a file that exists, or one of {', '.join(known)}{other}",
-                "correct the path or the name")
+                f"a file that exists, or a name such as {shown}; `openmm-nn models --all` has all {len(known)}{other}",
+                remedy)
     )  # fmt: skip
 
 
