@@ -25,9 +25,13 @@ _IONS = ("NA", "CL", "K", "MG", "CA", "ZN", "LI", "RB", "CS", "BR", "F", "I", "N
 _AMINO = ("ACE", "ALA", "ARG", "ASH", "ASN", "ASP", "CYM", "CYS", "CYX", "GLH", "GLN", "GLU", "GLY", "HID", "HIE",
           "HIP", "HIS", "ILE", "LEU", "LYN", "LYS", "MET", "NHE", "NMA", "NME", "PHE", "PRO", "SER", "THR", "TRP",
           "TYR", "VAL")  # fmt: skip
+# Neutral side chains of H, C, N and O that hang on the backbone by a bond of carbon to carbon.
+_SIDE_CHAINS = ("ASN", "GLN", "HID", "HIE", "ILE", "LEU", "PHE", "SER", "THR", "TRP", "TYR", "VAL")
+_BACKBONE = "name N H CA HA C O"
 _NUCLEIC = ("A", "C", "G", "U", "DA", "DC", "DG", "DT", "DI")
 _COMPANIONS = {"amber": (".inpcrd", ".rst7", ".crd", ".rst"), "gromacs": (".gro",), "charmm": (".crd", ".pdb", ".cif")}
 _SMALL = 300  # atoms: what a potential is asked to describe as a whole
+_LEAST_DENSITY = 0.92  # g/mL: less is no liquid water
 _DEFAULT = "openmm-nn/hcno-1"
 
 
@@ -43,6 +47,7 @@ class _Findings:
     unknown: tuple[str, ...]
     hydrogens: bool
     box: tuple[float, ...] | None
+    density: float | None
 
 
 def write_template(structure: str | Path, target: str | Path) -> Path:
@@ -82,7 +87,9 @@ def write_template(structure: str | Path, target: str | Path) -> Path:
             message("structure", repr(str(source)), f"a file that ends in {', '.join(STRUCTURE_KINDS)}", "convert it")
         )
     if not source.is_file():
-        raise ParameterError(message("structure", f"{str(source)!r}: no such file", "a file that exists", "correct it"))
+        raise ParameterError(
+            message("structure", f"{str(source)!r}: no such file", "a file that exists", "correct the path")
+        )
     if file.exists():
         raise RunError(
             message("run file", f"{str(file)!r}, which exists", "a new file",
@@ -155,6 +162,11 @@ def _look(topology: app.Topology, kind: str) -> _Findings:
         chosen = rest
         region = "resname " + " ".join(_word(residue) for residue in _first_of_each(rest))
         why = "the solute"
+    elif sides := [residue for residue in rest if residue.name.upper() in _SIDE_CHAINS and _is_inner(residue)]:
+        chosen = [sides[len(sides) // 2]]
+        region = f"resid {chosen[0].index} and not ({_BACKBONE})"
+        why = (f"the side chain of {chosen[0].name} {chosen[0].id}, as an example; its bond to the backbone is cut. "
+               "Choose what you are interested in")  # fmt: skip
     else:
         large = list(rest or residues)
         chosen = [large[len(large) // 2]]
@@ -171,7 +183,22 @@ def _look(topology: app.Topology, kind: str) -> _Findings:
         unknown=unknown,
         hydrogens=any(atom.element is app.element.hydrogen for atom in atoms),
         box=None if box is None else tuple(box[i][i].value_in_unit(unit.nanometer) for i in range(3)),
+        density=None if box is None else _density(topology),
     )
+
+
+def _density(topology: app.Topology) -> float:
+    """Return the mass in the box by its volume, in g/mL."""
+    a, b, c = topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer)
+    mass = sum(atom.element.mass.value_in_unit(unit.dalton) for atom in topology.atoms() if atom.element is not None)
+    volume = a[0] * b[1] * c[2] * unit.nanometer**3 * unit.AVOGADRO_CONSTANT_NA
+    return float((mass * unit.gram / unit.mole / volume).value_in_unit(unit.gram / unit.milliliter))
+
+
+def _is_inner(residue: Any) -> bool:
+    """Whether a residue of a chain has a neighbour on either side."""
+    names = {atom.name for atom in residue.atoms()}
+    return {"N", "H", "CA", "HA", "C", "O"} <= names and not {"H2", "H3", "OXT"} & names
 
 
 def _first_of_each(residues: list[Any]) -> list[Any]:
@@ -228,17 +255,19 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
         "  charge: 0            # formal charge of the region in e",
         "",
         "dynamics:",
+        *_density_lines(found),
         "  ensemble: NVT        # NVE, NVT or NPT (then `pressure: 1 bar`)",
         "  temperature: 300 K",
-        "  friction: 1 /ps",
+        "  friction: 5 /ps      # 1 /ps disturbs the motion less, and takes longer to reach the temperature",
         "  timestep: 0.5 fs     # hydrogens of the region move freely",
         "  platform: auto       # the fastest one that works here",
         "  seed: 1",
         "",
+        "preflight: false       # true: the potential is examined on this structure first; a minute or two",
         "minimise:",
         "  iterations: 500",
         "equilibrate:",
-        "  length: 1 ps         # for a result, take 100 ps or more",
+        "  length: 2 ps         # for a result, take 100 ps or more",
         "produce:",
         "  length: 5 ps         # for a result, take nanoseconds; `openmm-nn continue DIR --length '1 ns'` goes on",
         "",
@@ -266,6 +295,16 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
         "    max: 1.6",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _density_lines(found: _Findings) -> list[str]:
+    if not found.water or found.density is None or found.density > _LEAST_DENSITY:
+        return []
+    return [
+        f"  # The box holds {found.density:.2f} g/mL, too little for water: part of it is empty. Let it shrink first,",
+        "  # in a run of the force field alone (no `potential`, no `region`, `ensemble: NPT`), and begin with its",
+        "  # equilibrated.pdb.",
+    ]
 
 
 def _forcefield_lines(kind: str, found: _Findings) -> list[str]:
