@@ -164,6 +164,9 @@ def export(
                 ) from error
         if target.exists():
             fail(f"FILE: got {str(target)!r}, which exists; allowed: a new file. To fix: give another name.")
+        if format_ is None and target.suffix not in (".pt", ".pt2"):
+            fail(f"FILE: got {str(target)!r}; allowed: a name that ends in .pt (TorchScript) or .pt2 (AOTInductor). "
+                 "To fix: give such a name, or --format.")  # fmt: skip
         potential = load_potential(source, card=given, trust=trust)
         chosen = dataclasses.replace(potential.card, format="torchscript")
         format_ = format_ or ("aotinductor" if target.suffix == ".pt2" else "torchscript")

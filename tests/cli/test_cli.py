@@ -183,6 +183,8 @@ def test_quiet(tmp_path: pathlib.Path) -> None:
         (("report", "nothing"), "holds no run"),
         (("inspect", "nothing.pt"), "neither a file nor a name"),
         (("export", "openmm-nn/hcno-9", "a.pt"), "neither a file nor a name"),
+        (("inspect", "ani3x"), "did you mean ani2x"),
+        (("export", "openmm-nn/hcno-1", "model.onnx"), "a name that ends in .pt"),
         (("run", "--init", "nothing.pdb"), "no such file"),
         (("run", "--init", "nothing.xyz"), "a file that ends in .pdb"),
     ],
