@@ -14,6 +14,7 @@ from ..errors import MissingDependencyError, ParameterError, message
 from .contents import facts, make_sections
 from .notices import collect_notices
 from .scene import make_scene
+from .words import moment
 
 __all__ = ["make_report"]
 
@@ -93,11 +94,11 @@ def make_report(
             for word in (
                 (run.record.get("card") or {}).get("name"),
                 run.record.get("platform"),
-                run.record.get("started"),
+                moment(run.record.get("started")),
             )
             if word
         ],
-        analysed=analysis.get("written"),
+        analysed=moment(analysis.get("written")),
         notices=collect_notices(run, analysis),
         facts=facts(run, analysis),
         sections=sections,

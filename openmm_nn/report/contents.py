@@ -14,6 +14,7 @@ from .energy_figures import energy_figures, performance_figures, production, tem
 from .figure import Figure, with_error
 from .neural_figures import interaction_figures, twin_figures, uncertainty_figures
 from .structure_figures import boundary_figures, structure_figures
+from .words import duration, formula, integrator, length, moment
 
 __all__ = ["Fact", "Section", "Table", "facts", "make_sections"]
 
@@ -64,7 +65,7 @@ def facts(run: RunDirectory, analysis: dict[str, Any]) -> list[Fact]:
         found.append(Fact("production", f"{done:.4g}", "ps", f"of {planned:.4g} ps" if planned else ""))
     region = record.get("region") or {}
     if region.get("atoms"):
-        found.append(Fact("region", str(len(region["atoms"])), "atoms", str(region.get("formula") or "")))
+        found.append(Fact("region", str(len(region["atoms"])), "atoms", formula(region.get("formula"))))
     averages = ((analysis.get("energies") or {}).get("produce") or {}).get("averages") or {}
     if "temperature" in averages:
         value = averages["temperature"]
@@ -123,15 +124,16 @@ def _text(value: Any) -> str:
 
 def _ran(run: RunDirectory) -> Section:
     record = run.record
-    card, integrator = record.get("card") or {}, record.get("integrator") or {}
+    card = record.get("card") or {}
     region = record.get("region") or {}
     step = record.get("timestep")
     pressure = record.get("pressure_bar")
     general = _pairs("Run", [
-        ("started", record.get("started")), ("finished", record.get("finished")), ("command", record.get("command")),
+        ("started", moment(record.get("started"))), ("finished", moment(record.get("finished"))),
+        ("took", duration(record.get("started"), record.get("finished"))), ("command", record.get("command")),
         ("platform", record.get("platform")), ("particles", record.get("particles")),
         ("ensemble", record.get("ensemble")),
-        ("integrator", integrator.get("name") or integrator.get("kind")),
+        ("integrator", integrator(record.get("integrator") or {})),
         ("temperature", None if run.temperature is None else f"{run.temperature:g} K"),
         ("pressure", None if pressure is None else f"{pressure:g} bar"),
         ("time step", None if step is None else f"{1000 * float(step):g} fs"),
@@ -142,12 +144,12 @@ def _ran(run: RunDirectory) -> Section:
         ("name", card.get("name")), ("version", card.get("version")), ("description", card.get("description")),
         ("level of theory", card.get("level_of_theory")), ("trained on", card.get("trained_on")),
         ("elements", card.get("elements")), ("members", card.get("committee_size")),
-        ("cutoff", None if card.get("cutoff") is None else f"{card['cutoff']:g} {card.get('length_unit')}"),
+        ("cutoff", None if card.get("cutoff") is None else length(card["cutoff"], card.get("length_unit"))),
         ("format", card.get("format")), ("precision", card.get("dtype")), ("license", card.get("license")),
         ("references", card.get("references")), ("SHA-256 of its file", record.get("model_sha256")),
     ])  # fmt: skip
     atoms = _pairs("Region", [
-        ("selection", region.get("selection")), ("formula", region.get("formula")),
+        ("selection", region.get("selection")), ("formula", formula(region.get("formula"))),
         ("atoms", len(region.get("atoms") or ()) or None),
         ("cut bonds", len(record.get("links") or ()) if region.get("atoms") else None),
     ])  # fmt: skip

@@ -84,6 +84,11 @@ def _guards(run: RunDirectory) -> list[Notice]:
 
 def _preflight(run: RunDirectory) -> list[Notice]:
     checks = (run.json("preflight.json") or {}).get("checks") or []
+    if run.record.get("card") and not checks:
+        text = ("`openmm-nn preflight`, or `preflight: true` in the run file, examines a potential on the structure "
+                "from which a run starts: forces, symmetries, units, smoothness, drift, and whether the members of a "
+                "committee agree there.")  # fmt: skip
+        return [Notice("note", "The potential was not examined before it ran", text)]
     levels = {"fail": "bad", "warn": "warn"}
     return [
         Notice(levels[check["verdict"]], f"Preflight: {check['name']}", str(check.get("advice") or ""))
@@ -134,10 +139,12 @@ def _density(run: RunDirectory) -> list[Notice]:
     density = float(np.mean(known[len(known) // 2 :]))
     if water < 0.5 or _LIQUID[0] <= density <= _LIQUID[1]:
         return []
-    fix = "equilibrate at constant pressure" if run.record.get("ensemble") != "NPT" else "equilibrate longer"
+    fix = ("equilibrate longer" if run.record.get("ensemble") == "NPT" else
+           "let the force field alone (a run file without `potential` and `region`) equilibrate it at constant "
+           "pressure, and begin with that run's equilibrated.pdb")  # fmt: skip
     text = f"{100 * water:.0f} % of the atoms are water, at {density:.2f} g/mL"
     text += ", so that part of the box is empty" if density < _LIQUID[0] else ""
-    return [Notice("warn", "The density is not that of a liquid", f"{text}; {fix}, or make the box anew.")]
+    return [Notice("warn", "The density is not that of a liquid", f"{text}. To fix: {fix}; or make the box anew.")]
 
 
 def _sampling(analysis: dict[str, Any]) -> list[Notice]:

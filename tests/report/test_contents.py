@@ -72,7 +72,7 @@ def test_a_finished_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     text, record = page.read_text(), json.loads((page.parent / "record.json").read_text())
     analysis = json.loads((page.parent / "analysis.json").read_text())
     keys = [section.key for section in make_sections(RunDirectory(page.parent), analysis)]
-    assert keys == ["ran", "structure", "preflight", "boundary", "energies", "temperature", "shape", "uncertainty",
+    assert keys == ["structure", "ran", "preflight", "boundary", "energies", "temperature", "shape", "uncertainty",
                     "environment", "performance", "rest"]  # fmt: skip
     assert text.index('id="warnings"') < text.index('id="ran"')
     assert record["model_sha256"] in text
