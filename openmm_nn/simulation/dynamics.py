@@ -231,7 +231,7 @@ class Dynamics:
         return self._log
 
     def _state(self) -> Any:
-        return self.context.getState(positions=True, velocities=True, energy=True)
+        return self.context.getState(positions=True, velocities=True, energy=True, forces=self.watch.wants_forces)
 
     def begin(self, stage: str, *, velocities: bool) -> None:
         """Begin a stage: the clock at zero, and a checkpoint from which it can be begun again.

@@ -20,6 +20,7 @@ __all__ = [
     "EnergyJumpGuard",
     "Event",
     "FiniteGuard",
+    "ForceGuard",
     "Guard",
     "TemperatureGuard",
     "UncertaintyGuard",
@@ -148,6 +149,50 @@ class EnergyJumpGuard:
         event = _event(self.name, sample, jump, f"allowed is {self.allowed:.4g} kJ/mol", (),
                        f"the total energy jumped by {jump:+.4g} kJ/mol from one check to the next")  # fmt: skip
         return _with_advice(event, "offending.pdb, the time step, and sigma if the potential is a committee")
+
+
+class ForceGuard:
+    """A force outside its range.
+
+    Parameters
+    ----------
+    allowed
+        Largest force on an atom, kJ/mol/nm.
+    atoms
+        Those that are watched, usually the region; None for all.
+    labels
+        Names of all atoms, for the message.
+
+    Examples
+    --------
+    >>> from openmm_nn.simulation.guards import ForceGuard
+    >>> ForceGuard(1e5).name
+    'force'
+    """
+
+    name = "force"
+
+    def __init__(self, allowed: float, atoms: Iterable[int] | None = None, labels: Sequence[str] = ()) -> None:
+        self.allowed = _positive("allowed", allowed)
+        self.atoms = None if atoms is None else np.array(sorted(atoms), dtype=np.int64)
+        self.labels = labels
+
+    def check(self, sample: Sample) -> Event | None:
+        """Measure every force, on samples that have them."""
+        if sample.forces is None:
+            return None
+        sizes = np.linalg.norm(sample.forces if self.atoms is None else sample.forces[self.atoms], axis=1)
+        worst = int(np.argmax(sizes))
+        if sizes[worst] <= self.allowed:
+            return None
+        atom = worst if self.atoms is None else int(self.atoms[worst])
+        event = _event(self.name, sample, float(sizes[worst]), f"allowed is {self.allowed:.4g} kJ/mol/nm", (atom,),
+                       f"the force on {_names((atom,), self.labels)} is {sizes[worst]:.4g} kJ/mol/nm")  # fmt: skip
+        return _with_advice(
+            event,
+            "offending.pdb: is that atom too close to another? A longer minimisation, a shorter time step, or a "
+            "potential that knows this chemistry helps",
+        )
 
 
 class BondGuard:
@@ -297,10 +342,8 @@ class UncertaintyGuard:
         if spread is None:
             return None
         if self.max_force is not None and not spread.force <= self.max_force:
-            text = (
-                f"sigma_F of {_names((spread.atom,), self.labels)} is {spread.force:.4g} kJ/mol/nm: "
-                "the committee disagrees there"
-            )
+            where = _names((spread.atom,), self.labels)
+            text = f"sigma_F of {where}, where the committee disagrees, is {spread.force:.4g} kJ/mol/nm"
             event = _event(self.name, sample, spread.force, f"allowed is {self.max_force:.4g} kJ/mol/nm",
                            (spread.atom,), text)  # fmt: skip
         elif self.max_energy is not None and not spread.energy <= self.max_energy:

@@ -60,6 +60,8 @@ class Sample:
         Of the region alone, K; None without one.
     spread
         Deviation of a committee, on the steps at which it is computed.
+    forces
+        (N,3) float64, kJ/mol/nm; None where nobody asked for them.
     """
 
     stage: str
@@ -73,6 +75,7 @@ class Sample:
     temperature: float
     region_temperature: float | None = None
     spread: Spread | None = None
+    forces: NDArray[np.float64] | None = None
 
     @property
     def total(self) -> float:
@@ -126,7 +129,7 @@ class Measure:
         Parameters
         ----------
         state
-            An `openmm.State` with positions, velocities and energies, not wrapped.
+            An `openmm.State` with positions, velocities and energies, not wrapped; with forces if they are of interest.
         stage, step, time, spread
             See `Sample`.
 
@@ -141,6 +144,9 @@ class Measure:
         if self.region_degrees > 0:
             own = 0.5 * float((self.masses[self.region, None] * velocities[self.region] ** 2).sum())
             region = 2.0 * own / (self.region_degrees * GAS_CONSTANT)
+        forces = None
+        if state.getDataTypes() & openmm.State.Forces:
+            forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
         box = None
         if self.periodic:
             box = np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
@@ -156,4 +162,5 @@ class Measure:
             temperature=2.0 * kinetic / (self.degrees * GAS_CONSTANT),
             region_temperature=region,
             spread=spread,
+            forces=forces,
         )

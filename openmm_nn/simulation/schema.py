@@ -162,6 +162,8 @@ _GUARDS = _section(
     finite=_guard("numbers that are not finite", "stop"),
     energy_jump=_guard("a jump of the total energy from one check to the next", "stop",
                        max=_quantity("energy", "largest jump; by default ten times its usual size", "1000 kJ/mol")),
+    force=_guard("a force on an atom of the region outside its range; not watched unless max is given", "stop",
+                 max=_quantity("force", "largest force", "100000 kJ/mol/nm")),
     bonds=_guard("a bond of the region outside its range", "stop",
                  min={"type": "number", "exclusiveMinimum": 0, "default": 0.6,
                       "description": "shortest, as a multiple of the sum of covalent radii"},

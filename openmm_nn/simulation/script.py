@@ -294,6 +294,9 @@ def _guards(runfile: RunFile, prepared: Prepared) -> list[str]:
     add("finite", "FiniteGuard()")
     jump = runfile.guard("energy_jump").limits.get("max", usual_jump(temperature or 300.0, measure.degrees))
     add("energy_jump", f"EnergyJumpGuard({jump:.6g})")
+    force = runfile.guard("force").limits
+    if force:
+        add("force", f"ForceGuard({force['max']:.6g}, {atoms})")
     add("bonds", f"BondGuard(topology, {atoms}, low={limits['min']!r}, high={limits['max']!r})")
     hot = runfile.guard("temperature").limits.get("max")
     if hot is None and temperature is not None:

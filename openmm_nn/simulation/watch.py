@@ -16,6 +16,7 @@ from .guards import (
     EnergyJumpGuard,
     Event,
     FiniteGuard,
+    ForceGuard,
     Guard,
     TemperatureGuard,
     UncertaintyGuard,
@@ -61,6 +62,9 @@ def make_guards(
     jump = runfile.guard("energy_jump")
     usual = usual_jump(temperature or _DEFAULT_TEMPERATURE, measure.degrees)
     found.append((EnergyJumpGuard(jump.limits.get("max", usual)), jump.action))
+    force = runfile.guard("force")
+    if force.limits:
+        found.append((ForceGuard(force.limits["max"], region or None, labels), force.action))
     bonds = runfile.guard("bonds")
     atoms = region or range(topology.getNumAtoms())
     found.append((BondGuard(topology, atoms, low=bonds.limits["min"], high=bonds.limits["max"]), bonds.action))
@@ -90,6 +94,8 @@ class Watch:
 
     def __init__(self, guards: Iterable[tuple[Guard, str]]) -> None:
         self.guards = list(guards)
+        self.wants_forces = any(isinstance(guard, ForceGuard) for guard, _ in self.guards)
+        """Whether samples have to have forces."""
         self._tripped: set[str] = set()
 
     def begin(self) -> None:
@@ -191,7 +197,8 @@ class GuardReporter:
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """Tell OpenMM when the next check is, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
-        return {"steps": steps, "periodic": False, "include": ["positions", "velocities", "energy"]}
+        include = ["positions", "velocities", "energy", *(["forces"] if self.watch.wants_forces else [])]
+        return {"steps": steps, "periodic": False, "include": include}
 
     def report(self, simulation: Any, state: Any) -> None:
         """Look at a state.

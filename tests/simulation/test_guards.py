@@ -17,6 +17,7 @@ from openmm_nn.simulation import (
     BondGuard,
     EnergyJumpGuard,
     FiniteGuard,
+    ForceGuard,
     Guard,
     GuardReporter,
     Measure,
@@ -43,6 +44,12 @@ FAULTS = {
         OFF.replace("energy_jump: {action: off}, ", ""),
         ["jumped by +", "Look at offending.pdb"],
         (),
+    ),
+    "force": (
+        "break",
+        OFF + ", force: {max: 4000 kJ/mol/nm}",
+        ["the force on HOH1:", "allowed is 4000 kJ/mol/nm", "Look at offending.pdb"],
+        None,
     ),
     "bonds": (
         "break",
@@ -212,6 +219,20 @@ def test_bonds(length: float, word: str | None, shift: np.ndarray) -> None:
     assert "allowed are 0.057 to 0.152 nm" in event.message
     # The other molecule is no business of a guard of the first.
     assert BondGuard(topology, [3, 4, 5]).check(sample(positions=x)) is None
+
+
+def test_force() -> None:
+    forces = np.zeros((6, 3))
+    forces[4] = (30.0, 0.0, 40.0)
+    assert ForceGuard(1.0).check(sample()) is None  # none were asked for
+    assert ForceGuard(50.0).check(sample(forces=forces)) is None
+    event = ForceGuard(49.0, labels=["O", "H1", "H2", "O", "H1", "H2"]).check(sample(forces=forces))
+    assert event is not None
+    assert event.atoms == (4,)
+    assert event.value == pytest.approx(50.0)
+    assert "the force on H1 (atom 4) is 50 kJ/mol/nm" in event.message
+    # The other molecule is no business of a guard of the first.
+    assert ForceGuard(49.0, [0, 1, 2]).check(sample(forces=forces)) is None
 
 
 def test_temperature() -> None:
