@@ -49,6 +49,20 @@ def check_identity(case: Case, atoms: list[int], **options: object) -> None:
     assert hybrid.system.getNumParticles() == case.system.getNumParticles()
     compare(case.system, hybrid.system, case.positions)
     assert model.calls > 0
+    hybrid = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, charge=0, **options)
+    check_remainder(case, hybrid.system, region_system(case.system, atoms))
+
+
+def check_remainder(case: Case, hybrid: mm.System, own: mm.System) -> None:
+    """E(hybrid) = E_MM(all) - E_MM(R) + E_NN, with E_NN = 0."""
+    results = []
+    for system in (case.system, own, hybrid):
+        context = reference_context(system, case.positions)
+        context.computeVirtualSites()
+        results.append(energy_and_forces(context))
+    (total, total_forces), (region, region_forces), (left, left_forces) = results
+    assert abs(left - (total - region)) < ENERGY
+    assert np.abs(left_forces - (total_forces - region_forces)).max() < 0.01
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -125,14 +139,9 @@ def by_gromacs(inside: set[int]) -> TermRule:
 @pytest.mark.parametrize("field", ["amber14", "charmm36"])
 @pytest.mark.filterwarnings("ignore:charge")
 def test_what_is_left_is_the_total_less_the_region(rule: str, selection: str, field: str) -> None:
-    """E(hybrid) = E_MM(all) - E_MM(R) + E_NN, with E_NN = 0."""
+    """Under the other rules, and with a potential that is not E_MM(R)."""
     case = villin(field, rigidWater=False)
     atoms = select(case, selection)
     hybrid = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, bonded_rule=rule, charge=0)
-    inside = set(atoms)
-    own = region_system(case.system, atoms, by_gromacs(inside) if rule == "gromacs" else None)
-    total, total_forces = energy_and_forces(reference_context(case.system, case.positions))
-    region, region_forces = energy_and_forces(reference_context(own, case.positions))
-    left, left_forces = energy_and_forces(reference_context(hybrid.system, case.positions))
-    assert abs(left - (total - region)) < ENERGY
-    assert np.abs(left_forces - (total_forces - region_forces)).max() < 0.01
+    own = region_system(case.system, atoms, by_gromacs(set(atoms)) if rule == "gromacs" else None)
+    check_remainder(case, hybrid.system, own)
