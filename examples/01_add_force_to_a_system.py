@@ -46,7 +46,7 @@ def main() -> None:
     print(f"exported {potential.card.name!r}, sha256 {potential.sha256[:12]}")
 
     # 2. A classical System, as always, and one more force in it.
-    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide-explicit.pdb"))
+    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide.pdb"))
     forcefield = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     system = forcefield.createSystem(pdb.topology, nonbondedMethod=app.PME, constraints=app.HBonds)
     force = openmm_nn.add_neural_force(

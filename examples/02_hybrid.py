@@ -39,7 +39,7 @@ NEURAL_GROUP = 1
 
 def build(potential_name: str, platform: str) -> tuple[app.Simulation, openmm_nn.HybridSystem]:
     """Make the hybrid System and a Simulation of it."""
-    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide-explicit.pdb"))
+    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide.pdb"))
     forcefield = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     classical = forcefield.createSystem(
         pdb.topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=None, rigidWater=True

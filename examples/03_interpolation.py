@@ -41,7 +41,7 @@ KT = (unit.MOLAR_GAS_CONSTANT_R * TEMPERATURE).value_in_unit(unit.kilojoules_per
 
 def make_context(potential: openmm_nn.Potential, water: bool, platform: str) -> openmm.Context:
     """Make the Context of one leg, minimised with the force field."""
-    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide-explicit.pdb"))
+    pdb = app.PDBFile(str(HERE / "data" / "alanine-dipeptide.pdb"))
     modeller = app.Modeller(pdb.topology, pdb.positions)
     options = {"nonbondedMethod": app.PME, "nonbondedCutoff": 1 * unit.nanometer}
     if not water:

@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import pytest
+from openmm import app
 from run_support import PEPTIDE, ROOT, write_peptide
 
 from openmm_nn.errors import RunFileError
@@ -407,11 +408,41 @@ def test_a_template_of_another_chemistry(tmp_path: pathlib.Path) -> None:
     assert "name: ani2x" in written
 
 
+def test_a_template_of_a_protein(tmp_path: pathlib.Path) -> None:
+    """The side chain of one residue, which can be run as it is: a whole residue would cut two amide bonds."""
+    pdb = app.PDBFile(str(pathlib.Path(app.__file__).parent / "data" / "test.pdb"))
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.deleteWater()
+    with (tmp_path / "protein.pdb").open("w", encoding="utf-8") as file:
+        app.PDBFile.writeFile(modeller.topology, modeller.positions, file)
+    written = write_template(tmp_path / "protein.pdb", tmp_path / "run.yaml")
+    assert "Choose what you are interested in" in written.read_text()
+    prepared = prepare(RunFile.load(written))
+    assert prepared.hybrid is not None
+    assert len(prepared.hybrid.links) == 1
+    assert 4 <= len(prepared.region) <= 18
+
+
+def test_a_template_says_that_a_box_is_not_full(tmp_path: pathlib.Path) -> None:
+    """0.66 g/mL: the run is possible, and no result for a liquid."""
+    said = "too little for water"
+    full = PEPTIDE.with_name("alanine-dipeptide.pdb")
+    assert said in write_template(PEPTIDE, tmp_path / "explicit.yaml").read_text()
+    assert said not in write_template(full, tmp_path / "full.yaml").read_text()
+
+
 def test_the_example_can_be_run(tmp_path: pathlib.Path) -> None:
     """The run file of the examples, cut short: minimised, equilibrated, produced."""
     file = ROOT / "examples" / "05_run_file" / "run.yaml"
-    text = file.read_text().replace("iterations: 200", "iterations: 2").replace("length: 0.25 ps", "length: 0.01 ps")
-    short = text.replace("length: 1 ps", "length: 0.02 ps")
+    short = file.read_text()
+    for long, brief in (
+        ("preflight: true", "preflight: false"),
+        ("iterations: 100", "iterations: 2"),
+        ("length: 1 ps", "length: 0.01 ps"),
+        ("length: 2 ps", "length: 0.02 ps"),
+    ):
+        assert long in short
+        short = short.replace(long, brief)
     result = run(RunFile.parse(short, name=file.name, folder=file.parent), tmp_path / "out")
     assert result.status == "finished"
     assert json.loads((tmp_path / "out" / "record.json").read_text())["particles"] == 2269
