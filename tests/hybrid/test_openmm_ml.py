@@ -199,6 +199,28 @@ def test_zero_lambda_is_classical_under_a_cutoff() -> None:
     assert energy_and_forces(context)[0] == pytest.approx(classical, abs=1e-6)
 
 
+def test_bonds_that_were_constraints() -> None:
+    """OpenMM-ML takes the constraints away, and at zero nothing is in their place; here this is refused."""
+    case = peptide_in_water(method="NoCutoff", waters=30, constraints=app.HBonds)
+    flexible = peptide_in_water(method="NoCutoff", waters=30, constraints=app.HBonds, flexibleConstraints=True)
+    theirs = springs().createMixedSystem(case.topology, case.system, list(range(22)), interpolate=True)
+    assert theirs.getNumConstraints() == case.system.getNumConstraints() - 12
+    carbon, hydrogen = 1, 0
+    stretched = case.positions.copy()
+    stretched[hydrogen] += 0.3 * (stretched[hydrogen] - stretched[carbon])
+    context = reference_context(theirs, case.positions)
+    context.setParameter("lambda_interpolate", 0.0)
+    before = energy_and_forces(context)[0]
+    context.setPositions(stretched)
+    change = energy_and_forces(context)[0] - before
+    expected = remainder(flexible.system, stretched)[0] - remainder(flexible.system, case.positions)[0]
+    assert expected > 100.0
+    assert change < 0.5 * expected
+    potential = load_potential(wells, card=card("wells"))
+    with pytest.raises(UnsupportedError, match=r"12 bonds of the region.*flexibleConstraints=True"):
+        create_hybrid_system(case.topology, case.system, potential, range(22), interpolate=True)
+
+
 def test_interpolation_with_pair_potentials_of_the_user() -> None:
     """OpenMM-ML refuses a CustomNonbondedForce, such as CHARMM's NBFIX."""
     case = villin("charmm36", rigidWater=False)
