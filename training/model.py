@@ -16,9 +16,9 @@ Stopping and Range of Ions in Solids, 1985), which rules where no data can.  All
 envelope (Gasteiger, Gross and Guennemann, 2020, arXiv:2003.03123) whose first two derivatives vanish at the cutoff.
 
 Weights that only meet other weights are multiplied out first (`folded`), W with the matrix that follows it for example:
-in a frozen TorchScript file they are constants.  The time of a small molecule is that of the number of operations, so
-few and plain ones are used; where every pair of atoms is near, all pairs as batched matrix products are cheaper than a
-list of them (`dense`), and sum the same terms.
+in a frozen TorchScript file they are constants, and `Folded` makes them so for AOTInductor.  The time of a small
+molecule is that of the number of operations, so few and plain ones are used; where every pair of atoms is near, all
+pairs as batched matrix products are cheaper than a list of them (`dense`), and sum the same terms.
 
 Lengths are in Angstrom and energies in eV.
 """
@@ -140,14 +140,13 @@ class Committee(nn.Module):
         self.last = nn.Parameter(0.1 * torch.randn(m, h, 1) / math.sqrt(h))
         self.last_bias = nn.Parameter(torch.zeros(s, m))
 
-        order = torch.tensor([0] + 3 * [1] + 5 * [2] + 7 * [3])
+        order = torch.tensor([0] + 3 * [1] + 5 * [2] + 7 * [3])  # l of every lm
         metric = torch.tensor(METRIC, dtype=torch.float64)
         # Whoever loads the file may convert whole numbers to a floating dtype too: hence long() where they are used.
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("order2", order[:9].clone(), persistent=False)
-        sums = (metric * nn.functional.one_hot(order, 4).T)[1:, 1:]
-        self.register_buffer("sums", sums.clone(), persistent=False)
-        self.register_buffer("sums2", sums[:2, :8].clone(), persistent=False)
+        self.register_buffer("order", order[:9].clone(), persistent=False)
+        sums = metric * nn.functional.one_hot(order, 4).T
+        self.register_buffer("sums", sums[1:3, 1:9].clone(), persistent=False)
+        self.register_buffer("high_sums", sums[3:, 9:].clone(), persistent=False)
         for name, table in zip(("factors", "constant", "combine"), harmonics_tables(), strict=True):
             self.register_buffer(name, table, persistent=False)
         self.register_buffer("blocks", torch.eye(members), persistent=False)
@@ -171,7 +170,11 @@ class Committee(nn.Module):
         self.to(torch.float32)
 
     def folded(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weights multiplied out: own (9, 4 radial, mc), tell (9, mq, mc), table (4, columns by element), columns."""
+        """Weights multiplied out: low (9, 4 radial, 2 mc), high (7, 4 radial, mc), tell (9, mq, mc), table (4, width).
+
+        `low` mixes l <= 2 for the first stage and, in its second half, for the second; `high` mixes l = 3; the rows of
+        `table` are those of the elements.
+        """
         m, c, q = self.members, self.channels, self.messages
         mix = self.mix[:3].view(3, -1, m, c).transpose(1, 2)
         own = torch.matmul(mix, self.remix[:, :, :c]).transpose(1, 2).flatten(2)
@@ -184,8 +187,8 @@ class Committee(nn.Module):
         columns += [(self.rescale * self.rescale).flatten(1), first_bias.flatten(1), self.query_bias.flatten(1)]
         columns += [third_bias.flatten(1), self.last_bias]
         table = torch.cat(columns, 1)
-        order = self.order2.long()
-        return own[order], tell[order], table, self.mix[self.order.long()]
+        order = self.order.long()
+        return torch.cat([self.mix[order], own[order]], 2), self.mix[3:].repeat(7, 1, 1), tell[order], table
 
     # Pairs: everything that depends on one r_ij.  The leading dimensions are (E,) or (B, n, n).
 
@@ -209,11 +212,14 @@ class Committee(nn.Module):
 
     # Atoms.
 
-    def norms(self, scalar: Tensor, rest: Tensor, sums: Tensor, linear: Tensor, squares: Tensor) -> Tensor:
-        """Scalars (members, N, (L + 2) channels) of channels (lm, N, mc), l = 0 and the rest: l = 0, and lengths."""
+    def squared(self, channels: Tensor, sums: Tensor) -> Tensor:
+        """Squared lengths (l, N, mc) of channels (lm, N, mc)."""
+        return torch.mm(sums, (channels * channels).flatten(1)).view(sums.size(0), channels.size(1), -1)
+
+    def features(self, scalar: Tensor, squared: Tensor, linear: Tensor, squares: Tensor) -> Tensor:
+        """Scalars (members, N, (L + 2) channels): l = 0 (1, N, mc), and lengths from their squares (L + 1, N, mc)."""
         n = scalar.size(1)
-        lengths = torch.mm(sums, (rest * rest).flatten(1)).view(sums.size(0), n, -1)
-        lengths = torch.cat([scalar * scalar, lengths]) * squares.view(n, sums.size(0) + 1, -1).transpose(0, 1)
+        lengths = squared * squares.view(n, squared.size(0), -1).transpose(0, 1)
         features = torch.cat([scalar * linear, torch.sqrt(1.0 + lengths)])
         return features.view(-1, n, self.members, self.channels).permute(2, 1, 0, 3).flatten(2)
 
@@ -228,20 +234,28 @@ class Committee(nn.Module):
         sizes = [width, 4 * width, width, 3 * width, wide, narrow, wide, self.members]
         return table.index_select(0, species).split_with_sizes(sizes, 1)
 
-    def first_stage(self, density: Tensor, mix: Tensor, atoms: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Scalars h (members, N, hidden), and what atoms tell their neighbours (N, members messages)."""
-        scalar, rest = density.split_with_sizes([1, 15])
-        scalar, rest = torch.bmm(scalar, mix[:1]), torch.bmm(rest, mix[1:])
-        features = self.norms(scalar, rest, self.sums, atoms[0], atoms[1])
+    def first_stage(
+        self, density: Tensor, high_density: Tensor, low: Tensor, high: Tensor, atoms: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scalars h (members, N, hidden), what atoms tell (N, members messages), and channels of the second stage.
+
+        Densities are (9, N, 4 radial) and (7, N, 4 radial).
+        """
+        channels, own = torch.bmm(density, low).chunk(2, -1)
+        scalar, rest = channels.split_with_sizes([1, 8])
+        highest = self.squared(torch.bmm(high_density, high), self.high_sums)
+        squared = torch.cat([scalar * scalar, self.squared(rest, self.sums), highest])
+        features = self.features(scalar, squared, atoms[0], atoms[1])
         hidden = nn.functional.silu(torch.baddbmm(self.by_member(atoms[4]), features, self.first))
         hidden = nn.functional.silu(torch.baddbmm(self.second_bias, hidden, self.second))
         told = torch.baddbmm(self.by_member(atoms[5]), hidden, self.query)
-        return hidden, told.transpose(0, 1).flatten(1)
+        return hidden, told.transpose(0, 1).flatten(1), own
 
     def second_stage(self, remixed: Tensor, hidden: Tensor, atoms: list[Tensor]) -> Tensor:
         """Atomic energies (members, N)."""
         scalar, rest = remixed.split_with_sizes([1, 8])
-        features = self.norms(scalar, rest, self.sums2, atoms[2], atoms[3])
+        squared = torch.cat([scalar * scalar, self.squared(rest, self.sums)])
+        features = self.features(scalar, squared, atoms[2], atoms[3])
         width = 4 * self.channels
         third = torch.baddbmm(self.by_member(atoms[6]), features, self.third[:, :width])
         third = nn.functional.silu(torch.baddbmm(third, hidden, self.third[:, width:]))
@@ -267,24 +281,28 @@ class Committee(nn.Module):
         n = positions.size(0)
         if torch.jit.is_scripting() and n <= self.small and positions.is_cpu and float(edge_shifts.abs().sum()) == 0.0:
             return self.dense(positions.unsqueeze(0), atomic_numbers.unsqueeze(0)).view(self.members, n)
-        own, tell, table, mix = self.folded()
+        low, high, tell, table = self.folded()
         species = self.slot[atomic_numbers].long()
         i, j = edge_index[0], edge_index[1]
         vector = positions.index_select(0, j) - positions.index_select(0, i) + edge_shifts
         other = species.index_select(0, j)
         radial, angular, wall = self.pair_functions(vector, 4 * species.index_select(0, i) + other)
-        pairs = (angular.unsqueeze(2) * radial.unsqueeze(1)).flatten(1)
-        density = pairs.new_zeros([4 * n, 16 * self.radial]).index_add(0, 4 * i + other, pairs)
-        density = density.view(n, 4, 16, self.radial).permute(2, 0, 1, 3).reshape(16, n, -1)
+        # Harmonics lead, as in what follows: compiled code then adds and collects rows, without index arithmetic.
+        lower, upper = angular.t().unsqueeze(2).split_with_sizes([9, 7])
+        density = self.collected(lower * radial, i, other, n)
+        high_density = self.collected(upper * radial, i, other, n)
         atoms = self.atoms(table, species)
-        hidden, told = self.first_stage(density, mix, atoms)
+        hidden, told, own = self.first_stage(density, high_density, low, high, atoms)
         told = told.index_select(0, j) * torch.matmul(radial, self.filter)
-        pairs = (angular[:, :9].unsqueeze(2) * told.unsqueeze(1)).flatten(1)
-        message = pairs.new_zeros([n, 9 * self.members * self.messages]).index_add(0, i, pairs)
-        message = message.view(n, 9, -1).transpose(0, 1)
-        remixed = torch.baddbmm(torch.bmm(density[:9], own), message, tell)
-        energies = self.second_stage(remixed, hidden, atoms)
+        message = told.new_zeros([9, n, told.size(1)]).index_add(1, i, lower * told)
+        energies = self.second_stage(torch.baddbmm(own, message, tell), hidden, atoms)
         return energies + wall.new_zeros([n]).index_add(0, i, wall.squeeze(-1))
+
+    def collected(self, pairs: Tensor, i: Tensor, other: Tensor, n: int) -> Tensor:
+        """Sums (lm, n, 4 radial) of (lm, E, radial) over the neighbours of every atom, by their element."""
+        places = torch.jit.annotate(list[Tensor | None], [None, i, other])
+        sums = pairs.new_zeros([pairs.size(0), n, 4, self.radial])
+        return torch.ops.aten.index_put(sums, places, pairs, True).flatten(2)
 
     def dense(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
         """Do the same for molecules of equal size side by side, over all pairs of each, without index arithmetic.
@@ -300,7 +318,7 @@ class Committee(nn.Module):
             Atomic energies.
         """
         b, n = positions.size(0), positions.size(1)
-        own, tell, table, mix = self.folded()
+        low, high, tell, table = self.folded()
         species = self.slot[atomic_numbers].long()
         # An atom is no neighbour of itself: its own place is taken by something beyond the cutoff.
         far = 2.0 * self.cutoff * torch.eye(n, dtype=positions.dtype, device=positions.device).unsqueeze(-1)
@@ -311,15 +329,30 @@ class Committee(nn.Module):
         labelled = (which.view(b, 1, n, 4, 1) * radial.unsqueeze(3)).view(b * n, n, -1)
         density = torch.bmm(angular, labelled).transpose(0, 1).contiguous()
         atoms = self.atoms(table, species.flatten())
-        hidden, told = self.first_stage(density, mix, atoms)
+        hidden, told, own = self.first_stage(density[:9], density[9:], low, high, atoms)
         told = (told.view(b, 1, n, -1) * torch.matmul(radial, self.filter)).view(b * n, n, -1)
         message = torch.bmm(angular[:, :9], told).transpose(0, 1)
-        remixed = torch.baddbmm(torch.bmm(density[:9], own), message, tell)
-        return self.second_stage(remixed, hidden, atoms).view(self.members, b, n) + wall.sum(2).squeeze(-1)
+        energies = self.second_stage(torch.baddbmm(own, message, tell), hidden, atoms)
+        return energies.view(self.members, b, n) + wall.sum(2).squeeze(-1)
 
     def energies(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
         """Energies (members, B) of molecules of equal size, eV: `dense`, summed."""
         return self.dense(positions, atomic_numbers).sum(-1)
+
+
+class Folded(Committee):
+    """A trained committee for compilers that do not multiply weights out by themselves: they are kept as products."""
+
+    def __init__(self, trained: Committee) -> None:
+        super().__init__(**{name: getattr(trained, name) for name in Committee.__constants__})
+        self.load_state_dict(trained.state_dict(), strict=False)
+        self.eval().requires_grad_(False)
+        for name, product in zip(("low", "high", "tell", "table"), super().folded(), strict=True):
+            self.register_buffer(name, product, persistent=False)
+
+    def folded(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what was multiplied out once."""
+        return self.low, self.high, self.tell, self.table
 
 
 def read(path: Path) -> Committee:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.model import Committee, read
+from training.model import Committee, Folded, read
 
 
 def speed(path: Path, reference: Path) -> dict[str, object]:
@@ -32,7 +32,7 @@ def speed(path: Path, reference: Path) -> dict[str, object]:
         y = x.clone().requires_grad_()
         torch.autograd.grad(script(y, z, edges, shifts).mean(0).sum(), y)
 
-    package = compiled(read(path), (x, z, edges, shifts))
+    package = compiled(Folded(read(path)), (x, z, edges, shifts))
     result: dict[str, object] = {"atoms": len(x), "edges": int(edges.shape[1])}
     before = torch.get_num_threads()
     for threads in (1, 2):

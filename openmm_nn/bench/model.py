@@ -6,7 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,11 @@ def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
         sys.path.append(str(_ROOT))
     import importlib
 
-    read: Callable[[Path], Any] = importlib.import_module("training.model").read
+    network: Any = importlib.import_module("training.model")
     name = "openmm-nn/hcno-1"
     card = load_potential(name).card
-    return export_potential(read(BUNDLED[name]), path, card, format="aotinductor", portable=portable)
+    module = network.Folded(network.read(BUNDLED[name]))
+    return export_potential(module, path, card, format="aotinductor", portable=portable)
 
 
 def measure_model(
