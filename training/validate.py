@@ -2,10 +2,12 @@
 
     python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels/ --out openmm_nn/bundled
     python -m training.validate ... --only errors spread            # some sections; the others are kept
+    python -m training.validate ... --only dynamics --run-with hcno-1.pt2      # the same potential, compiled
 
 Sections are written one by one to `validation.json`: `errors`, `conformers`, `spread`, `torsions`, `dimers`, `speed`,
-`dynamics` (30 molecules, 20 ps), `endurance` (five, 500 ps), `conservation`.  The last three take hours; with
-`--minutes` they stop for now, and with `--keep` the same command goes on later.
+`dynamics` (30 molecules, 20 ps), `endurance` (five, 500 ps), `conservation`.  `errors` and `spread` need the labels,
+the others no more than the molecules of `manifest.json` in `--out`.  The last three take hours; with `--minutes` they
+stop for now, and with `--keep` the same command goes on later.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from openmm_nn import load_potential
 from openmm_nn.card import CARD_FILE, ModelCard
 from training import dynamics, sample, torsion_map
 from training.dataset import Labels
@@ -188,7 +191,15 @@ def _parity(p: dict[str, NDArray], relative: NDArray, path: Path) -> None:
     plt.close(fig)
 
 
-def minima(labels: Labels, count: int = 5) -> list[tuple[str, NDArray, NDArray, NDArray]]:
+def held_out(folder: Path) -> list[dict]:
+    """Molecules that training never saw, from the manifest beside the potential."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    names = ["group" if column == "class" else column for column in manifest["columns"]]
+    entries = [dict(zip(names, row, strict=True)) for row in manifest["rows"]]
+    return [e for e in entries if e["split"] == "test"]
+
+
+def minima(entries: list[dict], count: int = 5) -> list[tuple[str, NDArray, NDArray, NDArray]]:
     """GFN2-xTB minima of held-out molecules with two or more: class, atomic numbers, positions and energies (eV).
 
     They are kept in `reference/conformers.npz`, which is made if it is not there.
@@ -198,7 +209,7 @@ def minima(labels: Labels, count: int = 5) -> list[tuple[str, NDArray, NDArray, 
         sets = range(len(data["groups"]))
         return [(str(data["groups"][k]), *(data[f"{name}_{k}"] for name in ("z", "x", "e"))) for k in sets]
     found = []
-    for entry in labels.entries:
+    for entry in entries:
         if entry["group"] == "cluster":
             continue
         rdkit = sample.embed(entry["smiles"], count, entry["seed"] + 1)
@@ -220,11 +231,11 @@ def minima(labels: Labels, count: int = 5) -> list[tuple[str, NDArray, NDArray, 
     return found
 
 
-def conformers(model: Committee, labels: Labels) -> dict[str, object]:
+def conformers(model: Committee, entries: list[dict]) -> dict[str, object]:
     """Relative energies of GFN2-xTB minima of held-out molecules, against the lowest of each molecule."""
     deviations: dict[str, list[float]] = {}
     spread: list[float] = []
-    found = minima(labels)
+    found = minima(entries)
     for group, numbers, positions, truth in found:
         x = torch.tensor(positions, dtype=torch.float32)
         predicted = model.energies(x, torch.tensor(numbers).repeat(len(x), 1)).double().mean(0).numpy()
@@ -364,7 +375,7 @@ def main() -> None:
     )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, default=None, help="for `errors` and `spread`")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=sections, default=list(sections))
     parser.add_argument("--picoseconds", type=float, default=20.0, help="length of `dynamics` and `conservation`")
@@ -373,24 +384,32 @@ def main() -> None:
         "--minutes", type=float, default=float("inf"), help="stop `dynamics` and the like after so long"
     )
     parser.add_argument("--keep", type=Path, default=None, help="folder for unfinished `dynamics` and the like")
+    parser.add_argument(
+        "--run-with", type=Path, default=None, help="the same potential, compiled (.pt2), for `dynamics` and the like"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)  # little work at a time
     model, card = load_model(arguments.model)
-    labels = Labels(arguments.labels, "test")
-    labels.subtract(offsets(card))
+    entries = held_out(arguments.out)
+    labels = None if arguments.labels is None else Labels(arguments.labels, "test")
+    if labels is None and {"errors", "spread"} & set(arguments.only):
+        parser.error("`errors` and `spread` need --labels, a folder that training.make_data wrote")
     target = arguments.out / "validation.json"
     sha256 = weights_hash(model)
     keep = dynamics.Keep(arguments.keep, time.time() + 60 * arguments.minutes, sha256[:12])
+    if labels is not None:
+        labels.subtract(offsets(card))
+    moved = load_potential(arguments.model if arguments.run_with is None else arguments.run_with)
     for section in arguments.only:
         started = time.time()
         match section:
-            case "errors":
+            case "errors" if labels is not None:
                 value = errors(model, labels, arguments.out / "parity.png")
-            case "spread":
+            case "spread" if labels is not None:
                 value = spread(model, labels)
             case "conformers":
-                value = conformers(model, labels)
+                value = conformers(model, entries)
             case "torsions":
                 value = torsions(model)
             case "dimers":
@@ -398,11 +417,11 @@ def main() -> None:
             case "speed":
                 value = speed(arguments.model, REFERENCE)
             case "dynamics":
-                value = dynamics.stability(model, labels.entries, arguments.picoseconds, 30, 22, keep.part(section))
+                value = dynamics.stability(moved, entries, arguments.picoseconds, 30, 22, keep.part(section))
             case "endurance":
-                value = dynamics.stability(model, labels.entries, arguments.endurance, 5, 12, keep.part(section))
+                value = dynamics.stability(moved, entries, arguments.endurance, 5, 12, keep.part(section))
             case _:
-                value = dynamics.conservation(model, arguments.picoseconds, keep.part(section))
+                value = dynamics.conservation(moved, arguments.picoseconds, keep.part(section))
         if value is not None:
             record(target, sha256, section, value)
         logger.info("%s: %.0f s", section, time.time() - started)
