@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from .energy_figures import energy_figures, performance_figures, production, tem
 from .figure import Figure, with_error
 from .neural_figures import interaction_figures, twin_figures, uncertainty_figures
 from .structure_figures import boundary_figures, structure_figures
-from .words import duration, formula, integrator, length, moment
+from .words import command, duration, formula, integrator, length, moment, number
 
 __all__ = ["Fact", "Section", "Table", "facts", "make_sections"]
 
@@ -88,8 +89,9 @@ def facts(run: RunDirectory, analysis: dict[str, Any]) -> list[Fact]:
 def make_sections(run: RunDirectory, analysis: dict[str, Any]) -> list[Section]:
     """Return the sections that have something in them, in the order of the page."""
     sections = [
-        Section("structure", "The structure", viewer=True, text="Drag to turn it. The region is drawn as balls and "
-                "sticks, what is around it as thin sticks; frames are superposed on the region."),
+        Section("structure", "The structure", short="Structure", viewer=True,
+                text="Drag to turn it. The region is drawn as balls and sticks, what is around it as thin sticks; "
+                "frames are superposed on the region."),
         _ran(run),
         _preflight(run),
         _boundary(run, analysis),
@@ -97,8 +99,8 @@ def make_sections(run: RunDirectory, analysis: dict[str, Any]) -> list[Section]:
                 tables=_energy_tables(analysis)),
         Section("temperature", "Temperature and density", short="Temperature",
                 figures=temperature_figures(run, analysis), text=_volume(run)),
-        Section("shape", "Structure over time", figures=structure_figures(run, analysis), tables=_averages(analysis),
-                text="Computed by MDTraj from the frames of the production."),
+        Section("shape", "Structure over time", short="Shape", figures=structure_figures(run, analysis),
+                tables=_averages(analysis), text="Computed by MDTraj from the frames of the production."),
         _neural(run, analysis),
         Section("environment", "Region and environment", short="Environment",
                 figures=interaction_figures(run, analysis), tables=_ledger(analysis)),
@@ -130,7 +132,7 @@ def _ran(run: RunDirectory) -> Section:
     pressure = record.get("pressure_bar")
     general = _pairs("Run", [
         ("started", moment(record.get("started"))), ("finished", moment(record.get("finished"))),
-        ("took", duration(record.get("started"), record.get("finished"))), ("command", record.get("command")),
+        ("took", duration(record.get("started"), record.get("finished"))), ("command", command(record.get("command"))),
         ("platform", record.get("platform")), ("particles", record.get("particles")),
         ("ensemble", record.get("ensemble")),
         ("integrator", integrator(record.get("integrator") or {})),
@@ -157,8 +159,11 @@ def _ran(run: RunDirectory) -> Section:
         "Versions", list({"openmm_nn": record.get("openmm_nn"), **(record.get("versions") or {})}.items())
     )
     run_file = run.text("run.yaml")
-    return Section("ran", "What ran", tables=[*general, *potential, *atoms, *versions],
+    return Section("ran", "What ran", tables=[*general, *versions, *potential, *atoms],
                    blocks=[("Run file", run_file)] if run_file else [])  # fmt: skip
+
+
+_VERDICTS = {"fail": "failed", "warn": "with a warning", "pass": "passed", "skipped": "skipped"}
 
 
 def _preflight(run: RunDirectory) -> Section:
@@ -166,12 +171,15 @@ def _preflight(run: RunDirectory) -> Section:
     rows = []
     for check in report.get("checks") or []:
         value, unit = check.get("value"), str(check.get("unit") or "")
-        shown = "" if value is None else f"{value:.3g} {unit}".strip()
-        limit = "" if check.get("limit") is None else f"{check['limit']:.3g} {unit}".strip()
+        shown = "" if value is None else f"{number(value)} {unit}".strip()
+        limit = "" if check.get("limit") is None else f"{number(check['limit'])} {unit}".strip()
         rows.append((str(check["name"]).replace("_", " "), str(check["verdict"]), shown, limit,
                      str(check.get("advice") or "")))  # fmt: skip
     tables = [Table("", ("check", "verdict", "found", "limit", "what it means"), rows, verdicts=True)] if rows else []
-    return Section("preflight", "Preflight", "What was asked of the potential before the first step.", tables=tables)
+    counts = Counter(row[1] for row in rows)
+    summary = ", ".join(f"{counts[verdict]} {word}" for verdict, word in _VERDICTS.items() if counts[verdict])
+    text = f"What was asked of the potential before the first step: {summary}."
+    return Section("preflight", "Preflight", text, tables=tables)
 
 
 def _boundary(run: RunDirectory, analysis: dict[str, Any]) -> Section:
@@ -199,7 +207,7 @@ def _boundary(run: RunDirectory, analysis: dict[str, Any]) -> Section:
         tables.append(Table("In the run", ("atoms", "what", "mean", "standard deviation"), lines))
     blocks = [("Boundary report: terms removed and kept, charges", str(text))] if text else []
     says = "Bonds between the region and the rest are closed by a hydrogen inside the potential." if cuts else ""
-    return Section("boundary", "The boundary", says, boundary_figures(run, analysis), tables, blocks)
+    return Section("boundary", "The boundary", says, boundary_figures(run, analysis), tables, blocks, short="Boundary")
 
 
 def _energy_tables(analysis: dict[str, Any]) -> list[Table]:

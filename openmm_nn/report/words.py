@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-__all__ = ["duration", "formula", "integrator", "length", "moment"]
+__all__ = ["command", "duration", "formula", "integrator", "length", "moment", "number"]
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LENGTHS = {"angstrom": "Å", "nanometer": "nm", "bohr": "a₀"}
 _INTEGRATORS = {"langevin": "Langevin, middle", "nose-hoover": "Nosé-Hoover chains", "verlet": "Verlet"}
 
@@ -87,6 +88,36 @@ def integrator(settings: dict[str, Any]) -> str:
     if settings.get("seed") is not None:
         parts.append(f"seed {settings['seed']}")
     return "; ".join(part for part in parts if part)
+
+
+def number(value: float) -> str:
+    """Write a number with three digits that mean something.
+
+    Examples
+    --------
+    >>> from openmm_nn.report.words import number
+    >>> number(-86512.3), number(0.00502), number(1.294e-8), number(0.0)
+    ('−86,500', '0.00502', '1.29 × 10⁻⁸', '0')
+    """
+    rounded = float(f"{value:.3g}")
+    if rounded == 0 or 1e-4 <= abs(rounded) < 1e6:
+        return f"{rounded:,.10g}".replace("-", "−")
+    digits, exponent = f"{rounded:.2e}".split("e")
+    return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+
+
+def command(text: Any) -> str:
+    """Write a command line as it is typed, wherever the program lies.
+
+    Examples
+    --------
+    >>> from openmm_nn.report.words import command
+    >>> command("/home/me/.venv/bin/openmm-nn run a.yaml"), command("lib/openmm_nn/cli/__main__.py run a.yaml")
+    ('openmm-nn run a.yaml', 'openmm-nn run a.yaml')
+    """
+    program, space, rest = str(text or "").partition(" ")
+    own = program.endswith(("/openmm-nn", "openmm_nn/cli/__main__.py"))
+    return f"openmm-nn{space}{rest}" if own else str(text or "")
 
 
 def _parse(text: Any) -> datetime.datetime | None:
