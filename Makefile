@@ -15,7 +15,7 @@ export PIP_NO_INPUT := 1
 .PHONY: help install native demo test test-formats lint docs soak bench dist clean distclean
 
 help:
-	@echo "make demo       run the two examples: a neural force in a System, and a hybrid peptide in water"
+	@echo "make demo       a neural force in a System, a hybrid peptide in water, a run file; ends in a report"
 	@echo "make test       ruff, mypy, the documentation and the tests"
 	@echo "make docs       docs/_build/html: built with warnings as errors, their examples run"
 	@echo "make test-formats  the families of models, each with its library in an environment of its own"
@@ -43,7 +43,10 @@ install: native
 
 demo: native
 	$(RUN) examples/01_add_force_to_a_system.py
-	$(RUN) examples/02_hybrid.py
+	$(RUN) examples/02_hybrid.py --picoseconds 1
+	rm -rf examples/output/05
+	$(RUN) -m openmm_nn.cli run examples/05_run_file/run.yaml --output examples/output/05
+	$(RUN) -m openmm_nn.cli report examples/output/05
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
