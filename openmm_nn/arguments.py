@@ -33,7 +33,7 @@ __all__ = [
     "check_properties",
 ]
 
-PROPERTIES = ("device", "precision", "threads", "concurrent", "cuda_graphs")
+PROPERTIES = ("device", "precision", "threads", "concurrent", "cuda_graphs", "geometry")
 LINK_RULES = ("fixed", "ratio")
 
 

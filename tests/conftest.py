@@ -17,20 +17,21 @@ import torch  # noqa: E402
 
 import openmm_nn.native  # noqa: E402
 from models import ModelSet  # noqa: E402
-from platforms import ENGINES, PLATFORMS, PlatformCase, why_no_opencl  # noqa: E402
+from platforms import ENGINES, GPUS, PLATFORMS, PlatformCase, why_not  # noqa: E402
 
 torch.set_num_threads(1)
+GEOMETRY = ("test_links", "test_periodicity", "test_parameters", "test_bad_input")
 SHARED = HERE.parent.parent / "shared"
 
 
 def pytest_report_header() -> list[str]:
     """Say what of the matrix runs here, so that nothing is left out in silence."""
-    reason = why_no_opencl()
+    absent = "".join(f"; no {name}: {reason}" for name in GPUS if (reason := why_not(name)))
     native = "yes" if openmm_nn.native.available() else f"NO: {openmm_nn.native.reason()}"
     return [
         f"openmm {mm.Platform.getOpenMMVersion()}, torch {torch.__version__}; native extension: {native}",
-        "platforms: " + ", ".join(str(case) for case in PLATFORMS) + (f"; no OpenCL: {reason}" if reason else ""),
-        "engines: native on every platform; Python on Reference, CPU and, of OpenCL, mixed precision",
+        "platforms: " + ", ".join(str(case) for case in PLATFORMS) + absent,
+        "engines: native on every platform; Python on Reference, CPU and, of GPUs, mixed precision",
         f"shared folder: {SHARED if SHARED.is_dir() else 'absent, tests that need it are skipped'}",
     ]
 
@@ -41,17 +42,20 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the Python engine one precision of OpenCL: what differs between precisions is in the native kernels."""
+    """Leave out what other tests hold already.
+
+    The Python engine has one precision of a GPU, since what differs between precisions is in the native kernels. Where
+    the region's geometry is computed matters to the tests of geometry.
+    """
 
     def superfluous(item: pytest.Item) -> bool:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         case = parameters.get("platform")
-        return (
-            parameters.get("engine") == "python"
-            and isinstance(case, PlatformCase)
-            and case.name == "OpenCL"
-            and case.precision != "mixed"
-        )
+        if not isinstance(case, PlatformCase) or case.name not in GPUS:
+            return False
+        if case.geometry and (parameters.get("engine") == "python" or item.path.stem not in GEOMETRY):
+            return True
+        return parameters.get("engine") == "python" and case.precision != "mixed"
 
     dropped = [item for item in items if superfluous(item)]
     if dropped:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from numpy.typing import ArrayLike
 from openmm import unit
 
 import openmm_nn
+from openmm_nn.native import neural_forces
 
 ENGINES = ("native", "python")
+GPUS = ("OpenCL", "CUDA")
+PRECISIONS = ("single", "mixed", "double")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +30,16 @@ class PlatformCase:
         OpenMM's name of the platform.
     precision : str
         ``double``, ``mixed`` or ``single``; Reference and CPU pass positions and forces in double.
+    geometry : str
+        Where the region's geometry is computed, if the model allows it; empty for the platform's own choice.
     """
 
     name: str
     precision: str
+    geometry: str = ""
 
     def __str__(self) -> str:
-        return self.name if self.name != "OpenCL" else f"OpenCL-{self.precision}"
+        return "-".join([self.name, *([self.precision] if self.name in GPUS else []), *filter(None, [self.geometry])])
 
     @property
     def double(self) -> bool:
@@ -48,9 +55,15 @@ class PlatformCase:
         box: ArrayLike | None = None,
     ) -> mm.Context:
         """A Context on this platform and no other, at positions (N, 3) in nm."""
-        properties = {"OpenCL": {"Precision": self.precision}, "CPU": {"Threads": "1"}}.get(self.name, {})
+        properties = {"Precision": self.precision} if self.name in GPUS else {}
+        if self.name == "CPU":
+            properties["Threads"] = "1"
         if integrator is None:
             integrator = mm.VerletIntegrator(0.0005)
+        if self.geometry:
+            for force in neural_forces(system).values():
+                if json.loads(force.getCard())["frame"] == "invariant":
+                    force.setProperty("geometry", self.geometry)
         context = mm.Context(system, integrator, mm.Platform.getPlatformByName(self.name), properties)
         if box is not None:
             context.setPeriodicBoxVectors(*(mm.Vec3(*row) for row in np.asarray(box, dtype=float).tolist()))
@@ -71,24 +84,24 @@ class PlatformCase:
             np.testing.assert_allclose(forces, expected, rtol=1e-5, atol=1e-5 * largest)
 
 
-def opencl_kernels() -> pathlib.Path:
-    """Where the plugin's OpenCL kernels are if they were built."""
-    return pathlib.Path(openmm_nn.__file__).parent / "native" / "build" / "lib" / "plugins" / "libOpenMMNNOpenCL.so"
+def gpu_kernels(name: str) -> pathlib.Path:
+    """Where the plugin's kernels for a platform are if they were built."""
+    return pathlib.Path(openmm_nn.__file__).parent / "native" / "build" / "lib" / "plugins" / f"libOpenMMNN{name}.so"
 
 
-def why_no_opencl() -> str:
-    """Why OpenCL is not part of the matrix here; empty if it is."""
+def why_not(name: str) -> str:
+    """Why OpenCL or CUDA is not part of the matrix here; empty if it is."""
     names = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
-    if "OpenCL" not in names:
-        return "OpenMM has no OpenCL platform (no libOpenCL)"
-    if not opencl_kernels().exists():
-        return f"the plugin was built without it ({opencl_kernels().name} is absent)"
+    if name not in names:
+        return f"OpenMM has no {name} platform here"
+    if not gpu_kernels(name).exists():
+        return f"the plugin was built without it ({gpu_kernels(name).name} is absent)"
     system = mm.System()
     system.addParticle(1.0)
     try:
-        mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("OpenCL"))
+        mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(name))
     except mm.OpenMMException as error:
-        return f"no OpenCL device ({error})"
+        return f"no {name} device ({error})"
     return ""
 
 
@@ -120,8 +133,9 @@ def why_no_opencl_minimizer() -> str:
 def collect_platforms() -> list[PlatformCase]:
     """What this machine can run."""
     cases = [PlatformCase("Reference", "double"), PlatformCase("CPU", "double")]
-    if not why_no_opencl():
-        cases += [PlatformCase("OpenCL", precision) for precision in ("single", "mixed", "double")]
+    for name, other in (("OpenCL", "device"), ("CUDA", "host")):
+        if not why_not(name):
+            cases += [PlatformCase(name, precision, where) for where in ("", other) for precision in PRECISIONS]
     return cases
 
 

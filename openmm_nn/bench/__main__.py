@@ -87,6 +87,7 @@ def main() -> None:
     step.add_argument("--steps", type=int, default=40, help="steps of each contender in a round")
     step.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
     step.add_argument("--platform", default="CPU")
+    step.add_argument("--cuda-graphs", action="store_true", help="record the model as a CUDA graph and replay it")
     step.add_argument("--no-peers", action="store_true", help="leave openmm-ml out")
     step.add_argument("--json", type=Path, help="write the numbers here too")
     hybrid = commands.add_parser("hybrid", help="interpolation, large regions and setting up, against openmm-ml")
@@ -137,6 +138,7 @@ def main() -> None:
         steps=arguments.steps,
         threads=arguments.threads,
         platform_name=arguments.platform,
+        cuda_graphs=arguments.cuda_graphs,
         peers=not arguments.no_peers,
     )
     sys.stdout.write(table(result) + "\n")

@@ -93,6 +93,7 @@ def measure_step(
     steps: int = 40,
     threads: int = 0,
     platform_name: str = "CPU",
+    cuda_graphs: bool = False,
     peers: bool = True,
 ) -> StepResult:
     """Measure the time of a step.
@@ -115,6 +116,8 @@ def measure_step(
         Threads of torch; 0 for the engine's default.
     platform_name
         OpenMM platform.
+    cuda_graphs
+        Whether the hybrid's model, and the bare one, are recorded as a CUDA graph and replayed.
     peers
         Whether openmm-ml is measured too, if it is installed and the potential is one of ANI-2x.
 
@@ -132,12 +135,15 @@ def measure_step(
     topology, positions = read_structure(structure, region, waters)
     classical = classical_system(topology)
     loaded = load_potential(potential)
-    properties = {"threads": str(threads)} if threads else None
+    properties = {"threads": str(threads)} if threads else {}
+    if cuda_graphs:
+        properties["cuda_graphs"] = "true"
     hybrid = create_hybrid_system(topology, classical, loaded, region, charge=0, properties=properties)
     contexts = {"classical": make_context(classical, positions, platform_name)}
     start = minimised(contexts["classical"])
     contexts["hybrid"] = make_context(hybrid.system, start, platform_name)
-    model = _bare_model(loaded, hybrid.region.atoms, topology, start, threads or 1)
+    device = "cuda" if platform_name == "CUDA" else "cpu"
+    model = _bare_model(loaded, hybrid.region.atoms, topology, start, threads or 1, device, cuda_graphs)
 
     def classical_step() -> None:
         contexts["classical"].getIntegrator().step(1)
@@ -152,7 +158,7 @@ def measure_step(
         "classical + model": both,
         "hybrid": lambda: contexts["hybrid"].getIntegrator().step(1),
     }
-    if peers and (mixed := mixed_system(potential, topology, classical, hybrid.region.atoms)) is not None:
+    if peers and (mixed := mixed_system(potential, topology, classical, hybrid.region.atoms, device)) is not None:
         contexts["openmm-ml"] = make_context(mixed, start, platform_name)
         contenders["openmm-ml"] = lambda: contexts["openmm-ml"].getIntegrator().step(1)
     for name, context in contexts.items():
@@ -163,9 +169,11 @@ def measure_step(
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
+            _wait(contexts, device)
             begin = time.perf_counter()
             for _ in range(steps):
                 contender()
+            _wait(contexts, device)
             times[name].append(1000.0 * (time.perf_counter() - begin) / steps)
     setting = {
         "structure": Path(structure).name,
@@ -173,14 +181,26 @@ def measure_step(
         "region": f"{len(hybrid.region.atoms)} atoms ({region})",
         "potential": potential,
         "threads of torch": str(threads or "default"),
+        "CUDA graphs": str(cuda_graphs).lower(),
         "rounds": f"{rounds} of {steps} steps",
         **where(platform_name),
     }
     return StepResult(times=times, work=_work(hybrid.system, contexts["hybrid"]), setting=setting)
 
 
+def _wait(contexts: Mapping[str, openmm.Context], device: str) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device == "cpu":
+        return
+    import torch
+
+    for context in contexts.values():
+        context.getState(velocities=True)
+    torch.cuda.synchronize()
+
+
 def _bare_model(
-    potential: Potential, atoms: Any, topology: app.Topology, positions: Any, threads: int
+    potential: Potential, atoms: Any, topology: app.Topology, positions: Any, threads: int, device: str, replay: bool
 ) -> Callable[[], None]:
     """Return a function that evaluates the frozen module and its gradient, with all inputs made beforehand."""
     import torch
@@ -189,10 +209,10 @@ def _bare_model(
     card = potential.card
     dtype = torch.float64 if card.dtype == "float64" else torch.float32
     with quiet_torchscript():
-        module = copy.deepcopy(potential.module).eval().to(dtype)
+        module = copy.deepcopy(potential.module).eval().to(dtype).to(device)
         elements = [atom.element.atomic_number for atom in topology.atoms()]
         if hasattr(module, "specialize"):
-            module.specialize(torch.tensor([elements[index] for index in atoms]))
+            module.specialize(torch.tensor([elements[index] for index in atoms], device=device))
         module = torch.jit.freeze(module)
     x = positions[list(atoms)].value_in_unit(unit.nanometer) / card.length_factor
     x -= x.mean(axis=0)
@@ -204,15 +224,19 @@ def _bare_model(
         "box": torch.zeros(3, 3, dtype=dtype),
     }
     if card.uses_edges:
-        i, j = vesin.NeighborList(cutoff=card.cutoff, full_list=True).compute(
+        # A graph that is replayed has all pairs, whose number does not change.
+        reach = 1000.0 if replay else card.cutoff
+        i, j = vesin.NeighborList(cutoff=reach, full_list=True).compute(
             points=x, box=np.eye(3), periodic=False, quantities="ij"
         )
         values["edge_index"] = torch.tensor(np.stack([i, j]).astype(np.int64))
         values["edge_shifts"] = torch.zeros(len(i), 3, dtype=dtype)
     values.update({name: torch.tensor(value, dtype=dtype) for name, value in card.parameters.items()})
+    values = {name: value.to(device) for name, value in values.items()}
 
     def evaluate() -> None:
-        torch.set_num_threads(threads)
+        if device == "cpu":
+            torch.set_num_threads(threads)
         moving = values["positions"].clone().requires_grad_(True)
         output = module(*(moving if name == "positions" else values[name] for name in card.inputs))
         energy = output[0] if isinstance(output, tuple) else output
@@ -221,11 +245,30 @@ def _bare_model(
 
     for _ in range(_WARM_UP):
         evaluate()
-    return evaluate
+    if not replay:
+        return evaluate
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        evaluate()
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            evaluate()
+
+    def replay_it(inputs: dict[str, Any] = values) -> None:  # which the recording refers to by their addresses
+        graph.replay()
+
+    return replay_it
 
 
 def mixed_system(
-    potential: str, topology: app.Topology, classical: openmm.System, atoms: Any, *, interpolate: bool = False
+    potential: str,
+    topology: app.Topology,
+    classical: openmm.System,
+    atoms: Any,
+    device: str = "cpu",
+    *,
+    interpolate: bool = False,
 ) -> openmm.System | None:
     """Return the mixed System of openmm-ml for the same potential, or None."""
     if importlib.util.find_spec("openmmml") is None or not potential.startswith("ani2x"):
@@ -247,7 +290,7 @@ def mixed_system(
             os.environ["TORCHANI_DATA_DIR"] = temporary
         try:
             mixed: openmm.System = openmmml.MLPotential("ani2x").createMixedSystem(
-                topology, classical, [int(index) for index in atoms], interpolate=interpolate, device="cpu", **options
+                topology, classical, [int(index) for index in atoms], interpolate=interpolate, device=device, **options
             )
             return mixed
         finally:

@@ -178,4 +178,8 @@ def where(platform_name: str) -> dict[str, str]:
         Platform, versions and machine.
     """
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    if platform_name == "CUDA":
+        import torch
+
+        machine += f", {torch.cuda.get_device_name()}"
     return {"platform": platform_name, "versions": versions(), "machine": machine}

@@ -44,6 +44,8 @@ logger = logging.getLogger("openmm_nn.native.build")
 BUILD_INFO = "build_info.json"
 COMMAND = "python -m openmm_nn.native.build"
 MINIMUM_SWIG = (4, 4)
+# The kernels of "Reference" are those of the CPU platform too.
+_PLATFORMS = {"reference": "Reference", "cpu": "Reference", "opencl": "OpenCL", "cuda": "CUDA"}
 _LIBRARY_SUFFIXES = (".so", ".dylib")
 _SOURCE = Path(__file__).resolve().parent
 
@@ -373,7 +375,26 @@ def _choose_prefix() -> Path:
     )
 
 
-def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None = None) -> Path:
+def _check_platforms(prefix: Path, platforms: Sequence[str]) -> None:
+    """Check that the kernels of the platforms that were asked for were built."""
+    plugins = prefix / "lib" / "plugins"
+    for given in platforms:
+        name = _PLATFORMS.get(given.lower())
+        if name is None:
+            raise _problem("platform", repr(given), ", ".join(sorted(set(_PLATFORMS.values()))), "correct the name")
+        if not _has_library(plugins, f"libOpenMMNN{name}"):
+            found = sorted(path.stem.removeprefix("libOpenMMNN") for path in plugins.glob("libOpenMMNN*"))
+            raise _problem(
+                "platform",
+                f"{name}, whose kernels were not built",
+                f"the platforms of which OpenMM's library and the headers are here: {', '.join(found)}",
+                f"install what the line '{name} platform: no' of {COMMAND} --force --verbose names",
+            )
+
+
+def build(
+    prefix: Path | None = None, *, force: bool = False, jobs: int | None = None, platforms: Sequence[str] = ()
+) -> Path:
     """Build and install the extension, unless one that fits is there.
 
     Parameters
@@ -384,6 +405,9 @@ def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None =
         Build even if an extension that fits this environment and these sources is there.
     jobs
         How many compilers run at a time; by default as many as there are cores.
+    platforms
+        OpenMM platforms whose kernels must be among the result, ``"cuda"`` for example. Without them whatever can be
+        built is built.
 
     Returns
     -------
@@ -404,6 +428,7 @@ def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None =
     if not force:
         for candidate in candidate_prefixes() if prefix is None else (prefix,):
             if read_build_info(candidate) == expected:
+                _check_platforms(candidate, platforms)
                 logger.info("the native extension is up to date in %s", candidate)
                 return candidate
     dependencies, programs = _find_dependencies(), _find_programs()
@@ -425,6 +450,7 @@ def build(prefix: Path | None = None, *, force: bool = False, jobs: int | None =
         _run([cmake, "--build", str(objects), "--parallel", parallel], "compiling", environment)
         install = [cmake, "--install", str(objects), "--prefix", str(staged)]
         _run(install, "installing", environment)
+        _check_platforms(staged, platforms)
         _check_wrapper(staged, environment)
         (staged / BUILD_INFO).write_text(json.dumps(expected, indent=2) + "\n")
         _replace(target, staged)
@@ -438,13 +464,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even if an extension that fits is there")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: the number of cores)")
     parser.add_argument("--prefix", type=Path, help="install there instead of in the package or the user's cache")
+    parser.add_argument("--platform", action="append", default=[], metavar="NAME", help="fail if it cannot be built: cuda")
     parser.add_argument("--cmake-dir", action="store_true", help="build, then write the OpenMMNN_DIR of a C++ project")
     parser.add_argument("--verbose", action="store_true", help="show the output of every step")
     options = parser.parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        prefix = build(options.prefix, force=options.force, jobs=options.jobs)
+        prefix = build(options.prefix, force=options.force, jobs=options.jobs, platforms=options.platform)
     except BuildError as error:
         logger.error("%s", error)
         return 1

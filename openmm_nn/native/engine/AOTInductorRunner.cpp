@@ -1,6 +1,5 @@
 #include "AOTInductorRunner.h"
 #include "Package.h"
-#include "TorchTensors.h"
 #include "openmm/OpenMMException.h"
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -17,22 +16,6 @@ using std::vector;
 
 static const string weightsInput = "member_weights", derivativePrefix = "derivative:";
 
-class AOTInductorRunner::Implementation {
-public:
-    Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble);
-    void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
-private:
-    void checkMachine(const Package& package) const;
-    void checkGraph() const;
-    vector<at::Tensor> call(vector<at::Tensor> arguments, const at::Tensor& weights);
-    size_t outputIndex(const string& name) const;
-    ModelSignature signature;
-    TorchOptions options;
-    TorchTensors tensors;
-    vector<string> graphInputs, graphOutputs;
-    std::unique_ptr<torch::inductor::AOTIModelContainerRunner> library;
-};
-
 static string join(const vector<string>& words, const string& separator = ", ") {
     string text;
     for (const string& word : words)
@@ -46,8 +29,12 @@ static string reason(const std::exception& e) {
     return error == NULL ? e.what() : TorchTensors::reason(*error);
 }
 
-AOTInductorRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
-        signature(signature), options(signature, properties, platformDouble), tensors(signature, options) {
+bool AOTInductorRunner::recognize(const string& model) {
+    return Package::recognize(model);
+}
+
+AOTInductorRunner::AOTInductorRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
+        TorchRunner(signature, TorchOptions(signature, properties, platformDouble)) {
     Package package(model);
     checkMachine(package);
     string compiled = package.has("openmm_nn_dtype") ? package.get("openmm_nn_dtype") : signature.dtype;
@@ -72,7 +59,7 @@ AOTInductorRunner::Implementation::Implementation(const string& model, const Mod
     }
 }
 
-void AOTInductorRunner::Implementation::checkMachine(const Package& package) const {
+void AOTInductorRunner::checkMachine(const Package& package) const {
     struct utsname system;
     if (uname(&system) != 0)
         system.machine[0] = 0;
@@ -91,7 +78,7 @@ void AOTInductorRunner::Implementation::checkMachine(const Package& package) con
                 "Export the potential again on this machine, or anywhere with export_potential(..., portable=True)");
 }
 
-void AOTInductorRunner::Implementation::checkGraph() const {
+void AOTInductorRunner::checkGraph() const {
     vector<string> expected = signature.inputs;
     if (!graphInputs.empty() && graphInputs.back() == weightsInput)
         expected.push_back(weightsInput);
@@ -104,11 +91,11 @@ void AOTInductorRunner::Implementation::checkGraph() const {
                 "Export the potential with openmm_nn.export_potential(..., format='aotinductor'), which compiles the gradient with the energy");
 }
 
-size_t AOTInductorRunner::Implementation::outputIndex(const string& name) const {
+size_t AOTInductorRunner::outputIndex(const string& name) const {
     return std::find(graphOutputs.begin(), graphOutputs.end(), name)-graphOutputs.begin();
 }
 
-vector<at::Tensor> AOTInductorRunner::Implementation::call(vector<at::Tensor> arguments, const at::Tensor& weights) {
+vector<at::Tensor> AOTInductorRunner::call(vector<at::Tensor> arguments, const at::Tensor& weights) {
     if (weights.defined())
         arguments.push_back(weights);
     vector<at::Tensor> returned;
@@ -123,60 +110,46 @@ vector<at::Tensor> AOTInductorRunner::Implementation::call(vector<at::Tensor> ar
     return returned;
 }
 
-void AOTInductorRunner::Implementation::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
-    ThreadGuard threadGuard(options.threads);
+AOTInductorRunner::~AOTInductorRunner() {
+}
+
+TorchRunner::Results AOTInductorRunner::evaluate(const vector<at::Tensor>& inputs, const ModelRequest& request) {
     at::NoGradGuard noGrad;
-    outputs.energies.clear();
-    outputs.forces.clear();
-    outputs.derivatives.clear();
-    const int64_t n = inputs.numAtoms();
+    const int64_t n = inputs[tensors.indexOf("positions")].size(0), members = signature.committeeSize;
     const bool weighted = (graphInputs.back() == weightsInput);
-    const int64_t members = signature.committeeSize;
     if (request.memberForces && members > 1 && !weighted)
         throw OpenMMException("getForceStd: the model returns the mean force itself, so the forces of its members are not known");
-    vector<at::Tensor> arguments = tensors.inputs(inputs);
     at::Tensor weights;
     if (weighted)
         weights = at::full({members}, 1.0/members, at::TensorOptions().dtype(options.dtype).device(options.device));
     const size_t forcesIndex = outputIndex("forces");
+    Results results;
     if (request.forces || !request.derivatives.empty() || !request.memberForces) {
-        vector<at::Tensor> returned = call(arguments, weights);
-        TorchTensors::copyTo(tensors.energy(returned[0], n).to(at::kDouble).sum(1), outputs.energies);
+        vector<at::Tensor> returned = call(inputs, weights);
+        results.energies = tensors.energy(returned[0], n).to(at::kDouble).sum(1);
         if (request.forces)
-            TorchTensors::copyTo(tensors.forces(returned[forcesIndex], n), outputs.forces);
+            results.forces = tensors.forces(returned[forcesIndex], n);
         const vector<string> parameters = signature.getParameters();
         for (int index : request.derivatives) {
             size_t output = outputIndex(derivativePrefix+parameters[index]);
             if (output == graphOutputs.size())
                 throw OpenMMException("NeuralForce: the compiled model returns "+join(graphOutputs)+" only, and not the derivative by the parameter '"+parameters[index]+"'. "
                         "Export the potential with openmm_nn.export_potential(..., format='aotinductor'), which compiles it, or do not ask for this derivative");
-            TorchTensors::copyTo(returned[output], outputs.derivatives);
+            results.derivatives.push_back(returned[output]);
         }
     }
-    if (request.memberForces)
+    if (request.memberForces) {
+        vector<at::Tensor> forces;
         for (int64_t k = 0; k < members; k++) {
             if (weighted) {
                 weights = at::zeros({members}, weights.options());
                 weights[k].fill_(1.0);
             }
-            vector<at::Tensor> returned = call(arguments, weights);
-            if (outputs.energies.empty())
-                TorchTensors::copyTo(tensors.energy(returned[0], n).to(at::kDouble).sum(1), outputs.energies);
-            TorchTensors::copyTo(tensors.forces(returned[forcesIndex], n), outputs.forces);
+            vector<at::Tensor> returned = call(inputs, weights);
+            results.energies = tensors.energy(returned[0], n).to(at::kDouble).sum(1);
+            forces.push_back(tensors.forces(returned[forcesIndex], n));
         }
-}
-
-bool AOTInductorRunner::recognize(const string& model) {
-    return Package::recognize(model);
-}
-
-AOTInductorRunner::AOTInductorRunner(const string& model, const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) :
-        implementation(new Implementation(model, signature, properties, platformDouble)) {
-}
-
-AOTInductorRunner::~AOTInductorRunner() {
-}
-
-void AOTInductorRunner::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
-    implementation->run(inputs, request, outputs);
+        results.forces = at::stack(forces);
+    }
+    return results;
 }

@@ -1,10 +1,13 @@
 #ifndef OPENMM_NN_AOTINDUCTORRUNNER_H_
 #define OPENMM_NN_AOTINDUCTORRUNNER_H_
 
-#include "openmm_nn/ModelRunner.h"
-#include "openmm_nn/ModelSignature.h"
-#include <map>
-#include <memory>
+#include "TorchRunner.h"
+
+namespace torch {
+namespace inductor {
+class AOTIModelContainerRunner;
+}
+}
 
 namespace OpenMMNN {
 
@@ -15,7 +18,7 @@ namespace OpenMMNN {
  * whose gradient it returns: F = -d(sum_k w_k E_k)/dx.  Beyond the outputs of the card it may return "forces" (N,3) and
  * "derivative:p" (), d(sum_k w_k E_k)/dp, for every parameter p.  The package's description lists both.
  */
-class AOTInductorRunner : public ModelRunner {
+class AOTInductorRunner : public TorchRunner {
 public:
     /** Whether these are the bytes of such a model. */
     static bool recognize(const std::string& model);
@@ -28,10 +31,14 @@ public:
      */
     AOTInductorRunner(const std::string& model, const ModelSignature& signature, const std::map<std::string, std::string>& properties, bool platformDouble);
     ~AOTInductorRunner();
-    void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) override;
+    Results evaluate(const std::vector<at::Tensor>& inputs, const ModelRequest& request) override;
 private:
-    class Implementation;
-    std::unique_ptr<Implementation> implementation;
+    void checkMachine(const class Package& package) const;
+    void checkGraph() const;
+    std::vector<at::Tensor> call(std::vector<at::Tensor> arguments, const at::Tensor& weights);
+    size_t outputIndex(const std::string& name) const;
+    std::vector<std::string> graphInputs, graphOutputs;
+    std::unique_ptr<torch::inductor::AOTIModelContainerRunner> library;
 };
 
 } // namespace OpenMMNN

@@ -53,8 +53,8 @@ static bool isFinite(const Vec3& v) {
     return std::isfinite(v[0]) && std::isfinite(v[1]) && std::isfinite(v[2]);
 }
 
-Engine::Engine(const NeuralForce& force, const System& system, bool platformDouble, bool concurrent) : platformDouble(platformDouble),
-        concurrent(concurrent), firstEvaluation(true), warnedOfSpread(false), warm(false), numEvaluations(0), numWarmups(0), numAtoms(0), numEdges(0), numBytes(0) {
+Engine::Engine(const NeuralForce& force, const System& system, bool platformDouble, bool concurrent, const string& device) :
+        platformDouble(platformDouble), concurrent(concurrent), device(device), firstEvaluation(true), warnedOfSpread(false), warm(false), numEvaluations(0), numWarmups(0), numAtoms(0), numEdges(0), numBytes(0) {
     keepFreedMemory();
     particles = force.getParticles();
     if (particles.empty())
@@ -111,6 +111,7 @@ void Engine::setModel(const NeuralForce& force) {
     std::shared_ptr<ModelRunner> newRunner = force.getRunner();
     if (!newRunner) {
         map<string, string> properties = force.getProperties();
+        properties.insert({"device", device});
         if (inputs.numAtoms() < singleThreadAtoms)
             properties.insert({"threads", "1"});
         else if (concurrent)
@@ -143,7 +144,13 @@ string Engine::describeAtom(int modelAtom) const {
     return "the link atom on the bond of particles "+to_string(particles[link.inside])+" and "+to_string(particles[link.outside]);
 }
 
-void Engine::checkCluster(double spread, double height) {
+void Engine::throwBadPosition(int particle) const {
+    throw OpenMMException("NeuralForce: the position of particle "+to_string(particles[particle])+" is not finite. "
+            "The simulation has become unstable, or the positions that were set are not numbers; look at the last good state");
+}
+
+void Engine::checkSpread(double spread, const Vec3* boxVectors) {
+    const double height = Box({boxVectors[0], boxVectors[1], boxVectors[2]}).smallestHeight();
     if (spread <= 0.5*height || warnedOfSpread)
         return;
     std::stringstream message;
@@ -158,8 +165,7 @@ void Engine::checkCluster(double spread, double height) {
 void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const ParameterSource& parameters) {
     for (size_t i = 0; i < positions.size(); i++)
         if (!isFinite(positions[i]))
-            throw OpenMMException("NeuralForce: the position of particle "+to_string(particles[i])+" is "+formatted(positions[i])+
-                    ". The simulation has become unstable, or the positions that were set are not numbers; look at the last good state");
+            throwBadPosition(i);
     Box box = {boxVectors[0], boxVectors[1], boxVectors[2]};
 
     // Re-image.  A model whose frame is absolute gets positions as they are.
@@ -169,9 +175,8 @@ void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const Param
         positions.resize(numInside);
         double spread = wholeMaker->apply(positions, box);
         positions.insert(positions.end(), outside.begin(), outside.end());
-        checkCluster(spread, box.smallestHeight());
+        checkSpread(spread, boxVectors);
     }
-    firstEvaluation = false;
 
     // Place the link atoms.
 
@@ -208,20 +213,29 @@ void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const Param
     for (size_t i = 0; i < atoms.size(); i++)
         for (int k = 0; k < 3; k++)
             inputs.positions[3*i+k] = atoms[i][k]*unit;
+    prepareModel(boxVectors, parameters);
+}
+
+void Engine::prepareModel(const Vec3* boxVectors, const ParameterSource& parameters) {
+    firstEvaluation = false;
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++)
-            inputs.box[3*i+k] = (periodic ? boxVectors[i][k]*unit : 0.0);
+            inputs.box[3*i+k] = (periodic ? boxVectors[i][k]/signature.lengthFactor : 0.0);
     inputs.parameters.resize(modelParameters.size());
     for (size_t i = 0; i < modelParameters.size(); i++)
         inputs.parameters[i] = parameters(modelParameters[i]);
 
-    // Find the edges.
-
     if (neighborList)
         neighborList->compute(inputs, periodic);
-    else if (periodic && signature.cutoff > 0.5*box.smallestHeight())
+    else
+        checkBox(boxVectors);
+}
+
+void Engine::checkBox(const Vec3* boxVectors) const {
+    const double height = Box({boxVectors[0], boxVectors[1], boxVectors[2]}).smallestHeight();
+    if (periodic && signature.cutoff > 0.5*height)
         throw OpenMMException("NeuralForce: the potential's cutoff is "+to_string(signature.cutoff)+" nm, more than half the smallest height of the periodic box ("+
-                to_string(box.smallestHeight())+" nm), and it finds its own neighbours among nearest images only. Use a larger box, or a potential that takes edges");
+                to_string(height)+" nm), and it finds its own neighbours among nearest images only. Use a larger box, or a potential that takes edges");
 }
 
 void Engine::run(const ModelRequest& request) {
@@ -235,15 +249,20 @@ void Engine::run(const ModelRequest& request) {
         warm = true;
     }
     runner->run(inputs, request, outputs);
-    numEvaluations++;
-    numAtoms += inputs.numAtoms();
-    numEdges += inputs.edgeIndex.size()/2;
-    numBytes += sizeof(double)*(inputs.positions.size()+inputs.edgeShifts.size()+outputs.forces.size()+outputs.energies.size())+
-            sizeof(int64_t)*(inputs.edgeIndex.size()+inputs.atomicNumbers.size());
-    checkFinite(request);
+    count(1, 0, inputs.edgeIndex.size()/2, sizeof(double)*(inputs.positions.size()+inputs.edgeShifts.size()+outputs.forces.size()+outputs.energies.size())+
+            sizeof(int64_t)*(inputs.edgeIndex.size()+inputs.atomicNumbers.size()));
+    checkFinite(inputs.positions, request, outputs);
 }
 
-void Engine::checkFinite(const ModelRequest& request) const {
+void Engine::count(long long evaluations, long long warmups, long long edges, long long bytes) {
+    numEvaluations += evaluations;
+    numWarmups += warmups;
+    numAtoms += evaluations*inputs.numAtoms();
+    numEdges += edges;
+    numBytes += bytes;
+}
+
+void Engine::checkFinite(const vector<double>& positions, const ModelRequest& request, const ModelOutputs& outputs) const {
     size_t n = inputs.numAtoms(), members = (request.memberForces ? outputs.energies.size() : 1);
     if (outputs.energies.empty() || ((request.forces || request.memberForces) && outputs.forces.size() != 3*n*members))
         throw OpenMMException("NeuralForce: the runner of the model returned "+to_string(outputs.energies.size())+" energies and "+
@@ -255,7 +274,7 @@ void Engine::checkFinite(const ModelRequest& request) const {
     for (size_t i = 0; i < outputs.forces.size(); i++)
         if (!std::isfinite(outputs.forces[i])) {
             int atom = (int) (i/3%n);
-            const double* x = &inputs.positions[3*atom];
+            const double* x = &positions[3*atom];
             double unit = signature.lengthFactor;
             throw OpenMMException("NeuralForce: the force of the potential on "+describeAtom(atom)+" is "+to_string(outputs.forces[i])+", its position "+
                     formatted(Vec3(x[0], x[1], x[2])*unit)+" nm in the potential's frame. Atoms may be too close or too far apart for it; look at the last good state of the simulation");
@@ -290,15 +309,17 @@ static double mean(const vector<double>& values) {
     return sum/values.size();
 }
 
-void Engine::evaluate(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters, bool includeForces, Result& result) {
-    prepare(positions, box, parameters);
+ModelRequest Engine::makeRequest(bool includeForces) const {
     ModelRequest request;
     request.forces = includeForces;
     for (const string& name : derivativeNames)
         for (size_t i = 0; i < modelParameters.size(); i++)
             if (modelParameters[i] == name)
                 request.derivatives.push_back((int) i);
-    run(request);
+    return request;
+}
+
+void Engine::convert(const ModelRequest& request, const ModelOutputs& outputs, const ParameterSource& parameters, Result& result) const {
     double scale = getScale(parameters);
     double energy = signature.energyFactor*mean(outputs.energies)+energyOffset;
     result.energy = scale*energy;
@@ -307,8 +328,31 @@ void Engine::evaluate(const vector<Vec3>& positions, const Vec3* box, const Para
         result.derivatives[name] = (name == scaleParameter ? energy : 0.0);
     for (size_t i = 0; i < request.derivatives.size(); i++)
         result.derivatives[modelParameters[request.derivatives[i]]] += scale*signature.energyFactor*outputs.derivatives[i];
+}
+
+double Engine::getForceFactor(const ParameterSource& parameters) const {
+    return getScale(parameters)*signature.energyFactor/signature.lengthFactor;
+}
+
+void Engine::evaluate(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters, bool includeForces, Result& result) {
+    prepare(positions, box, parameters);
+    ModelRequest request = makeRequest(includeForces);
+    run(request);
+    convert(request, outputs, parameters, result);
     if (includeForces)
-        projectLinkForces(outputs.forces, scale*signature.energyFactor/signature.lengthFactor, result.forces);
+        projectLinkForces(outputs.forces, getForceFactor(parameters), result.forces);
+}
+
+const vector<double>& Engine::evaluatePlaced(const vector<double>& positions, double spread, const Vec3* box, const ParameterSource& parameters,
+        bool includeForces, Result& result) {
+    if (makesWhole())
+        checkSpread(spread, box);
+    inputs.positions = positions;
+    prepareModel(box, parameters);
+    ModelRequest request = makeRequest(includeForces);
+    run(request);
+    convert(request, outputs, parameters, result);
+    return outputs.forces;
 }
 
 vector<double> Engine::getMemberEnergies(const vector<Vec3>& positions, const Vec3* box, const ParameterSource& parameters) {

@@ -28,12 +28,20 @@ public:
         std::map<std::string, double> derivatives;      // dE/dp
     };
     typedef std::function<double(const std::string&)> ParameterSource;
+    struct Link {
+        int inside, outside;    // indices into the particles of the engine
+        NeuralForce::LinkRule rule;
+        double value;
+        OpenMM::Vec3 direction; // unit vector from the inside to the outside atom
+        double length;          // of the bond
+    };
 
     /**
      * @param platformDouble  whether a model whose dtype follows the platform runs in double precision
      * @param concurrent      whether the model runs beside the platform's own threads
+     * @param device          of the platform, where models run unless a property says otherwise
      */
-    Engine(const NeuralForce& force, const OpenMM::System& system, bool platformDouble, bool concurrent);
+    Engine(const NeuralForce& force, const OpenMM::System& system, bool platformDouble, bool concurrent, const std::string& device);
     ~Engine();
     /**
      * The particles whose positions are needed and which forces act on: those that the model sees, then the outside
@@ -41,6 +49,34 @@ public:
      */
     const std::vector<int>& getParticles() const {
         return particles;
+    }
+    /** How many of them the model sees. */
+    int getNumInside() const {
+        return numInside;
+    }
+    const std::vector<Link>& getLinks() const {
+        return links;
+    }
+    const ModelSignature& getSignature() const {
+        return signature;
+    }
+    const std::shared_ptr<ModelRunner>& getRunner() const {
+        return runner;
+    }
+    /** The model's inputs: those that do not change hold for every evaluation. */
+    const ModelInputs& getInputs() const {
+        return inputs;
+    }
+    const WholeMaker& getWholeMaker() const {
+        return *wholeMaker;
+    }
+    /** Whether molecules are made whole before the model sees them. */
+    bool makesWhole() const {
+        return makeWhole && signature.invariant;
+    }
+    /** Whether the model sees the periodic box. */
+    bool isPeriodic() const {
+        return periodic;
     }
     /** The parameters of the Context that the energy depends on. */
     std::vector<std::string> getParameterNames() const;
@@ -50,21 +86,42 @@ public:
     void setModel(const NeuralForce& force);
     void evaluate(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters,
             bool includeForces, Result& result);
+    /**
+     * Evaluate the model for atoms that a device has placed.
+     *
+     * @param positions  (N,3), of the model's atoms in its units
+     * @param spread     the largest distance of a component of the region from the first one, nm
+     * @return the forces (N,3) of the model in its units; energy and derivatives go to the result
+     */
+    const std::vector<double>& evaluatePlaced(const std::vector<double>& positions, double spread, const OpenMM::Vec3* box,
+            const ParameterSource& parameters, bool includeForces, Result& result);
+    /** Which derivatives by parameters are needed, and whether forces are. */
+    ModelRequest makeRequest(bool includeForces) const;
+    /** Convert energies and derivatives to what the platform takes. */
+    void convert(const ModelRequest& request, const ModelOutputs& outputs, const ParameterSource& parameters, Result& result) const;
+    /** From the model's unit of force to kJ/mol/nm, the scale included. */
+    double getForceFactor(const ParameterSource& parameters) const;
+    /** Whether any derivative by a parameter is wanted. */
+    bool hasDerivatives() const {
+        return !derivativeNames.empty();
+    }
+    /** Throw because the position of a particle, by its index among those of the engine, is not finite. */
+    void throwBadPosition(int particle) const;
+    /** Throw if a region may be in several images of itself. */
+    void checkSpread(double spread, const OpenMM::Vec3* box);
+    /** Throw if the box is too small for a model that finds its own neighbours. */
+    void checkBox(const OpenMM::Vec3* box) const;
+    /** Throw if anything is not finite, with the atom that it is about. */
+    void checkFinite(const std::vector<double>& positions, const ModelRequest& request, const ModelOutputs& outputs) const;
+    /** Add what a device has evaluated by itself to the statistics. */
+    void count(long long evaluations, long long warmups, long long edges, long long bytes);
     std::vector<double> getMemberEnergies(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters);
     std::vector<double> getForceStd(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters);
     std::map<std::string, long long> getStatistics() const;
 private:
-    struct Link {
-        int inside, outside;    // indices into the particles of the engine
-        NeuralForce::LinkRule rule;
-        double value;
-        OpenMM::Vec3 direction; // unit vector from the inside to the outside atom
-        double length;          // of the bond
-    };
     void prepare(std::vector<OpenMM::Vec3> positions, const OpenMM::Vec3* box, const ParameterSource& parameters);
-    void checkCluster(double spread, double height);
+    void prepareModel(const OpenMM::Vec3* box, const ParameterSource& parameters);
     void run(const ModelRequest& request);
-    void checkFinite(const ModelRequest& request) const;
     std::string describeAtom(int modelAtom) const;
     double getScale(const ParameterSource& parameters) const;
     void projectLinkForces(const std::vector<double>& modelForces, double factor, std::vector<OpenMM::Vec3>& forces) const;
@@ -77,7 +134,9 @@ private:
     std::string scaleParameter;
     std::vector<std::string> modelParameters;
     std::vector<std::string> derivativeNames;
-    bool periodic, makeWhole, platformDouble, concurrent, firstEvaluation, warnedOfSpread, warm;
+    bool periodic, makeWhole, platformDouble, concurrent;
+    std::string device;
+    bool firstEvaluation, warnedOfSpread, warm;
     std::unique_ptr<WholeMaker> wholeMaker;
     std::unique_ptr<NeighborList> neighborList;
     std::shared_ptr<ModelRunner> runner;

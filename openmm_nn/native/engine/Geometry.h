@@ -38,11 +38,14 @@ public:
      * @return the largest distance of a component's centroid from the first one's
      */
     double apply(std::vector<OpenMM::Vec3>& positions, const Box& box) const;
-private:
+    /** An atom and the one that it is placed next to, or -1 for the first one of a component. */
     struct Step {
         int atom, parent;
     };
-    // The first step of a component has parent -1.
+    const std::vector<std::vector<Step> >& getComponents() const {
+        return components;
+    }
+private:
     std::vector<std::vector<Step> > components;
 };
 

@@ -18,15 +18,29 @@ bool NeuralForceKernel::Input::operator==(const Input& other) const {
 NeuralForceKernel::~NeuralForceKernel() {
     // The thread uses the other members.
     worker.reset();
+    auto scope = enter();
+    pipeline.reset();
+    engine.reset();
 }
 
 void NeuralForceKernel::initialize(ContextImpl& context, const NeuralForce& force) {
     vector<string> derivatives;
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         derivatives.push_back(force.getEnergyParameterDerivativeName(i));
-    engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision, wantsConcurrent(force)));
+    {
+        auto scope = enter();
+        engine.reset(new Engine(force, context.getSystem(), platformAccess.doublePrecision, wantsConcurrent(force), platformAccess.device));
+    }
     access = platformAccess.open(engine->getParticles(), derivatives);
     makeWorker(force);
+    makePipeline(force);
+}
+
+void NeuralForceKernel::makePipeline(const NeuralForce& force) {
+    auto scope = enter();
+    pipeline.reset();
+    if (platformAccess.openPipeline)
+        pipeline = platformAccess.openPipeline(*engine, force);
 }
 
 bool NeuralForceKernel::wantsConcurrent(const NeuralForce& force) const {
@@ -55,6 +69,7 @@ void NeuralForceKernel::collect(ContextImpl& context) {
 }
 
 void NeuralForceKernel::evaluate() {
+    auto scope = enter();
     auto begin = std::chrono::steady_clock::now();
     engine->evaluate(input.positions, input.box, parameterSource(), wantForces, result);
     numNanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now()-begin).count();
@@ -105,6 +120,14 @@ void NeuralForceKernel::prefetch(ContextImpl& context) {
 }
 
 double NeuralForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
+    if (pipeline) {
+        auto begin = std::chrono::steady_clock::now();
+        double energy = pipeline->execute(context, [&context](const string& name) {
+            return context.getParameter(name);
+        }, includeForces, includeEnergy);
+        numNanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now()-begin).count();
+        return energy;
+    }
     collect(context);
     if (started && current == input)
         numUnused = 0;
@@ -122,8 +145,13 @@ double NeuralForceKernel::execute(ContextImpl& context, bool includeForces, bool
 
 void NeuralForceKernel::updateModel(const NeuralForce& force) {
     discard();
-    engine->setModel(force);
+    pipeline.reset();
+    {
+        auto scope = enter();
+        engine->setModel(force);
+    }
     makeWorker(force);
+    makePipeline(force);
     evaluated = false;
 }
 
@@ -132,6 +160,7 @@ vector<double> NeuralForceKernel::getMemberEnergies(ContextImpl& context) {
     collect(context);
     input = current;
     evaluated = false;
+    auto scope = enter();
     return engine->getMemberEnergies(input.positions, input.box, parameterSource());
 }
 
@@ -140,6 +169,7 @@ vector<double> NeuralForceKernel::getForceStd(ContextImpl& context) {
     collect(context);
     input = current;
     evaluated = false;
+    auto scope = enter();
     return engine->getForceStd(input.positions, input.box, parameterSource());
 }
 

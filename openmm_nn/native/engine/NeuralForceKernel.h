@@ -1,7 +1,7 @@
 #ifndef OPENMM_NN_NEURALFORCEKERNEL_H_
 #define OPENMM_NN_NEURALFORCEKERNEL_H_
 
-#include "Engine.h"
+#include "DevicePipeline.h"
 #include "ParticleAccess.h"
 #include "Worker.h"
 #include "openmm_nn/NeuralKernels.h"
@@ -37,8 +37,13 @@ private:
         std::map<std::string, double> parameters;
         bool operator==(const Input& other) const;
     };
+    /** Held while torch is used. */
+    std::shared_ptr<void> enter() const {
+        return platformAccess.enter ? platformAccess.enter() : std::shared_ptr<void>();
+    }
     bool wantsConcurrent(const NeuralForce& force) const;
     void makeWorker(const NeuralForce& force);
+    void makePipeline(const NeuralForce& force);
     void collect(OpenMM::ContextImpl& context);
     void evaluate();
     void begin(bool includeForces);
@@ -48,6 +53,7 @@ private:
     PlatformAccess platformAccess;
     std::unique_ptr<ParticleAccess> access;
     std::unique_ptr<Engine> engine;
+    std::unique_ptr<DevicePipeline> pipeline;
     Input current, input;       // of the Context now, and of the latest evaluation
     bool started, evaluated, wantForces;
     int numUnused;              // early evaluations in a row that were for nothing

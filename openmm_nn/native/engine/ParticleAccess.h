@@ -26,6 +26,10 @@ public:
     virtual void addDerivative(OpenMM::ContextImpl& context, const std::string& name, double value) = 0;
 };
 
+class DevicePipeline;
+class Engine;
+class NeuralForce;
+
 /** What a platform's kernel factory gives to the kernels. */
 struct PlatformAccess {
     /** Whether the platform computes in double precision. */
@@ -34,6 +38,12 @@ struct PlatformAccess {
     bool concurrent;
     /** Make the access to some particles, and announce the derivatives that will be added. */
     std::function<std::unique_ptr<ParticleAccess>(const std::vector<int>& particles, const std::vector<std::string>& derivatives)> open;
+    /** Where models run unless a property says otherwise, in torch's words. */
+    std::string device = "cpu";
+    /** Make that device current for torch, until the object is destroyed; may be empty. */
+    std::function<std::shared_ptr<void>()> enter;
+    /** Make what keeps positions and forces on the device, or nothing where that is not possible or not asked for. */
+    std::function<std::unique_ptr<DevicePipeline>(Engine& engine, const NeuralForce& force)> openPipeline;
 };
 
 } // namespace OpenMMNN

@@ -1,13 +1,11 @@
 #include "TorchScriptRunner.h"
 #include "ScriptCheck.h"
-#include "TorchTensors.h"
 #include "openmm/OpenMMException.h"
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/frontend/error_report.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/jit_exception.h>
 #include <torch/csrc/jit/serialization/import.h>
-#include <torch/script.h>
 #include <sstream>
 
 using namespace OpenMM;
@@ -16,18 +14,6 @@ using std::map;
 using std::string;
 using std::to_string;
 using std::vector;
-
-class TorchScriptRunner::Implementation {
-public:
-    Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers, const map<string, string>& properties, bool platformDouble);
-    void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs);
-private:
-    vector<torch::Tensor> gradient(const torch::Tensor& energy, const torch::Tensor& weights, const vector<torch::Tensor>& variables, bool keepGraph) const;
-    ModelSignature signature;
-    TorchOptions options;
-    TorchTensors tensors;
-    torch::jit::Module module;
-};
 
 static torch::Tensor asTensor(const c10::IValue& value, const string& name) {
     if (!value.isTensor())
@@ -55,9 +41,9 @@ static bool stopsGradients(const torch::jit::Module& module) {
     return text.find("aten::detach") != string::npos || text.find("prim::data") != string::npos;
 }
 
-TorchScriptRunner::Implementation::Implementation(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
+TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
         const map<string, string>& properties, bool platformDouble) :
-        signature(signature), options(signature, properties, platformDouble), tensors(signature, options) {
+        TorchRunner(signature, TorchOptions(signature, properties, platformDouble)) {
     checkScript(model);
     try {
         std::istringstream stream(model);
@@ -83,7 +69,7 @@ TorchScriptRunner::Implementation::Implementation(const string& model, const Mod
         throw OpenMMException("NeuralForce: the model's forward() takes "+to_string(found)+" inputs, but its card lists "+to_string(expected)+"; export it again with a card that fits");
 }
 
-vector<torch::Tensor> TorchScriptRunner::Implementation::gradient(const torch::Tensor& energy, const torch::Tensor& weights, const vector<torch::Tensor>& variables, bool keepGraph) const {
+vector<torch::Tensor> TorchScriptRunner::gradient(const torch::Tensor& energy, const torch::Tensor& weights, const vector<torch::Tensor>& variables, bool keepGraph) const {
     if (!energy.requires_grad())
         throw OpenMMException("NeuralForce: the model's output '"+signature.outputs[0]+"' does not depend on its inputs in a way that torch can differentiate (it does not require grad), "
                 "so there are no forces. Remove detach() or no_grad() from the model, or let it return forces and list them in the card");
@@ -94,27 +80,25 @@ vector<torch::Tensor> TorchScriptRunner::Implementation::gradient(const torch::T
     return gradients;
 }
 
-void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
-    ThreadGuard threadGuard(options.threads);
-    outputs.energies.clear();
-    outputs.forces.clear();
-    outputs.derivatives.clear();
-
+TorchRunner::Results TorchScriptRunner::evaluate(const vector<torch::Tensor>& inputs, const ModelRequest& request) {
     // The graph is recorded even if only an energy is asked for, so that it is the same number to the last bit.
 
     torch::AutoGradMode gradMode(true);
-    vector<torch::Tensor> given = tensors.inputs(inputs);
-    torch::Tensor positions = given[tensors.indexOf("positions")];
-    if (!signature.returnsForces())
-        positions.set_requires_grad(true);
-    vector<torch::Tensor> parameters;
-    for (const string& name : signature.getParameters())
-        parameters.push_back(given[tensors.indexOf(name)]);
-    for (int index : request.derivatives)
-        parameters[index].set_requires_grad(true);
-    vector<c10::IValue> arguments(given.begin(), given.end());
+    torch::Tensor positions = inputs[tensors.indexOf("positions")];
+    const int64_t numAtoms = positions.size(0);
+    positions.set_requires_grad(!signature.returnsForces());
+    vector<torch::Tensor> variables;
+    bool differentiateForces = (request.forces && !signature.returnsForces());
+    if (differentiateForces)
+        variables.push_back(positions);
+    const vector<string> parameters = signature.getParameters();
+    for (int index : request.derivatives) {
+        variables.push_back(inputs[tensors.indexOf(parameters[index])]);
+        variables.back().set_requires_grad(true);
+    }
+    Results results;
     try {
-        c10::IValue returned = module.forward(arguments);
+        c10::IValue returned = module.forward(vector<c10::IValue>(inputs.begin(), inputs.end()));
         vector<c10::IValue> values;
         if (returned.isTuple())
             values = returned.toTupleRef().elements().vec();
@@ -122,37 +106,33 @@ void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const Mod
             values.push_back(returned);
         if (values.size() != signature.outputs.size())
             throw OpenMMException("NeuralForce: the model returned "+to_string(values.size())+" outputs, but its card lists "+to_string(signature.outputs.size())+"; correct the model, or its card");
-        torch::Tensor energy = tensors.energy(asTensor(values[0], signature.outputs[0]), inputs.numAtoms());
+        torch::Tensor energy = tensors.energy(asTensor(values[0], signature.outputs[0]), numAtoms);
         const int64_t members = energy.size(0);
-        TorchTensors::copyTo(energy.detach().to(torch::kFloat64).sum(1), outputs.energies);
+        results.energies = energy.detach().to(torch::kFloat64).sum(1);
         if (signature.returnsForces() && (request.forces || request.memberForces)) {
             if (request.memberForces)
                 throw OpenMMException("getForceStd: the model returns the mean force itself, so the forces of its members are not known");
-            TorchTensors::copyTo(tensors.forces(asTensor(values[1], "forces"), inputs.numAtoms()), outputs.forces);
+            results.forces = tensors.forces(asTensor(values[1], "forces"), numAtoms).detach();
         }
 
         // One backward pass gives the mean force and all derivatives by parameters.
 
-        vector<torch::Tensor> variables;
-        bool differentiateForces = (request.forces && !signature.returnsForces());
-        if (differentiateForces)
-            variables.push_back(positions);
-        for (int index : request.derivatives)
-            variables.push_back(parameters[index]);
         if (!variables.empty()) {
             torch::Tensor weights = torch::full({}, 1.0/members, energy.options());
             vector<torch::Tensor> gradients = gradient(energy, weights, variables, request.memberForces);
             if (differentiateForces)
-                TorchTensors::copyTo(gradients[0].neg(), outputs.forces);
-            for (size_t i = (differentiateForces ? 1 : 0); i < gradients.size(); i++)
-                TorchTensors::copyTo(gradients[i], outputs.derivatives);
+                results.forces = gradients[0].neg();
+            results.derivatives.assign(gradients.begin()+(differentiateForces ? 1 : 0), gradients.end());
         }
-        if (request.memberForces)
+        if (request.memberForces) {
+            vector<torch::Tensor> forces;
             for (int64_t k = 0; k < members; k++) {
                 torch::Tensor weights = torch::zeros({members, 1}, energy.options());
                 weights[k] = 1.0;
-                TorchTensors::copyTo(gradient(energy, weights, {positions}, k+1 < members)[0].neg(), outputs.forces);
+                forces.push_back(gradient(energy, weights, {positions}, k+1 < members)[0].neg());
             }
+            results.forces = torch::stack(forces);
+        }
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model failed: "+TorchTensors::reason(e));
@@ -163,20 +143,5 @@ void TorchScriptRunner::Implementation::run(const ModelInputs& inputs, const Mod
     catch (const torch::jit::JITException& e) {
         throw OpenMMException("NeuralForce: the model raised an error: "+string(e.what()));
     }
-}
-
-TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& signature, const vector<int64_t>& atomicNumbers,
-        const map<string, string>& properties, bool platformDouble) :
-        implementation(new Implementation(model, signature, atomicNumbers, properties, platformDouble)) {
-}
-
-TorchScriptRunner::~TorchScriptRunner() {
-}
-
-void TorchScriptRunner::run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) {
-    implementation->run(inputs, request, outputs);
-}
-
-int TorchScriptRunner::getNumWarmupRuns() const {
-    return 3;
+    return results;
 }

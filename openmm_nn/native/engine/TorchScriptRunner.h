@@ -1,15 +1,13 @@
 #ifndef OPENMM_NN_TORCHSCRIPTRUNNER_H_
 #define OPENMM_NN_TORCHSCRIPTRUNNER_H_
 
-#include "openmm_nn/ModelRunner.h"
-#include "openmm_nn/ModelSignature.h"
-#include <map>
-#include <memory>
+#include "TorchRunner.h"
+#include <torch/script.h>
 
 namespace OpenMMNN {
 
 /** Runs a TorchScript module by libtorch. */
-class TorchScriptRunner : public ModelRunner {
+class TorchScriptRunner : public TorchRunner {
 public:
     /**
      * @param model           the bytes of a file that torch.jit.save() wrote
@@ -19,12 +17,13 @@ public:
      */
     TorchScriptRunner(const std::string& model, const ModelSignature& signature, const std::vector<int64_t>& atomicNumbers,
             const std::map<std::string, std::string>& properties, bool platformDouble);
-    ~TorchScriptRunner();
-    void run(const ModelInputs& inputs, const ModelRequest& request, ModelOutputs& outputs) override;
-    int getNumWarmupRuns() const override;
+    Results evaluate(const std::vector<at::Tensor>& inputs, const ModelRequest& request) override;
+    int getNumWarmupRuns() const override {
+        return 3;
+    }
 private:
-    class Implementation;
-    std::unique_ptr<Implementation> implementation;
+    std::vector<at::Tensor> gradient(const at::Tensor& energy, const at::Tensor& weights, const std::vector<at::Tensor>& variables, bool keepGraph) const;
+    torch::jit::Module module;
 };
 
 } // namespace OpenMMNN

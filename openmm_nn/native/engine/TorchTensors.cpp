@@ -29,10 +29,23 @@ static string getProperty(const map<string, string>& properties, const string& n
 
 TorchOptions::TorchOptions(const ModelSignature& signature, const map<string, string>& properties, bool platformDouble) : device(at::kCPU) {
     string deviceName = getProperty(properties, "device", "cpu");
-    if (deviceName != "cpu")
-        throw OpenMMException("NeuralForce: the property device is '"+deviceName+"'; this platform runs models on 'cpu' only. Leave the property out");
-    if (getProperty(properties, "cuda_graphs", "false") != "false")
-        throw OpenMMException("NeuralForce: the property cuda_graphs is '"+getProperty(properties, "cuda_graphs", "")+"'; the device is a CPU, so only 'false' is allowed");
+    if (deviceName != "cpu") {
+        bool isCuda = (deviceName.compare(0, 4, "cuda") == 0);
+        if (!isCuda || !at::hasCUDA())
+            throw OpenMMException("NeuralForce: the property device is '"+deviceName+"'; this platform runs models on 'cpu' only"+
+                    (isCuda ? ", since this torch was built without CUDA or finds no GPU" : "")+". Leave the property out");
+        try {
+            device = at::Device(deviceName);
+        }
+        catch (const c10::Error& e) {
+            throw OpenMMException("NeuralForce: the property device is '"+deviceName+"'; allowed are 'cpu', 'cuda' and 'cuda:0', 'cuda:1' and so on. Leave it out to use the device of the Context");
+        }
+        if (!device.has_index())
+            device.set_index(0);
+    }
+    cudaGraphs = (getProperty(properties, "cuda_graphs", "false") == "true");
+    if (cudaGraphs && device.is_cpu())
+        throw OpenMMException("NeuralForce: the property cuda_graphs is 'true'; the device is a CPU, so only 'false' is allowed");
     string precision = getProperty(properties, "precision", "model");
     if (precision == "single")
         dtype = at::kFloat;
@@ -144,8 +157,8 @@ at::Tensor TorchTensors::forces(const at::Tensor& forces, int64_t numAtoms) cons
     return forces;
 }
 
-void TorchTensors::copyTo(const at::Tensor& tensor, vector<double>& values) {
+vector<double> TorchTensors::values(const at::Tensor& tensor) {
     at::Tensor contiguous = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
     const double* data = contiguous.data_ptr<double>();
-    values.insert(values.end(), data, data+contiguous.numel());
+    return vector<double>(data, data+contiguous.numel());
 }

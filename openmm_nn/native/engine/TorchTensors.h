@@ -3,6 +3,7 @@
 
 #include "openmm_nn/ModelRunner.h"
 #include "openmm_nn/ModelSignature.h"
+#include "openmm_nn/windowsExportNN.h"
 #include <ATen/ATen.h>
 #include <map>
 #include <string>
@@ -31,6 +32,7 @@ struct TorchOptions {
     at::Device device;
     at::ScalarType dtype;
     int threads;
+    bool cudaGraphs;
 };
 
 /** What the runners of torch share: inputs as tensors, outputs checked against what the card says of them. */
@@ -46,8 +48,8 @@ public:
     at::Tensor energy(const at::Tensor& tensor, int64_t numAtoms) const;
     /** The forces (N, 3), or an error that says what is wrong with them. */
     at::Tensor forces(const at::Tensor& tensor, int64_t numAtoms) const;
-    /** Append a tensor's values. */
-    static void copyTo(const at::Tensor& tensor, std::vector<double>& values);
+    /** The values of a tensor. */
+    static std::vector<double> values(const at::Tensor& tensor);
     /** Whole numbers as a tensor. */
     at::Tensor array(const int64_t* data, at::IntArrayRef shape) const;
     /** A number as a tensor of the model's dtype. */

@@ -13,7 +13,7 @@ using std::string;
 using std::vector;
 
 const vector<string>& NeuralForce::getPropertyNames() {
-    static const vector<string> names = {"concurrent", "cuda_graphs", "device", "precision", "threads"};
+    static const vector<string> names = {"concurrent", "cuda_graphs", "device", "geometry", "precision", "threads"};
     return names;
 }
 

@@ -156,10 +156,15 @@ public:
         return scaleDefault;
     }
     /**
-     * Set a property: "device" ("cpu"), "precision" ("model", "single", "double"), "threads" (an integer; 0 leaves
-     * torch its own number; by default 1 for fewer than 100 atoms, and else 0, or one less where the model runs beside
-     * the other forces), "concurrent" ("true": where the platform
-     * allows it the model runs beside the other forces; "false"), "cuda_graphs" ("false").
+     * Set a property:
+     * "device": where the model runs, "cpu" or "cuda:0" and so on; by default the GPU of a CUDA Context, else "cpu".
+     * "precision": "model", "single", "double".
+     * "threads": an integer; 0 leaves torch its own number; by default 1 for fewer than 100 atoms, and else 0, or one
+     * less where the model runs beside the other forces.
+     * "concurrent": "true", where the platform allows it the model runs beside the other forces; "false".
+     * "cuda_graphs": "true", on the CUDA platform the evaluation is recorded once and replayed; "false", the default.
+     * "geometry": "host" or "device", where the region is made whole and link atoms are placed; by default on the device
+     * of a CUDA Context if the model takes no edges or is replayed, else on the host.
      */
     void setProperty(const std::string& name, const std::string& value);
     const std::map<std::string, std::string>& getProperties() const {

@@ -41,24 +41,13 @@ KERNEL void scatterForces(GLOBAL const mm_long* RESTRICT forces, GLOBAL mm_long*
 }
 )";
 
-class CommonParticleAccess::ReorderListener : public ComputeContext::ReorderListener {
-public:
-    ReorderListener(CommonParticleAccess& owner) : owner(owner) {
-    }
-    void execute() override {
-        owner.findSlots();
-    }
-private:
-    CommonParticleAccess& owner;
-};
-
-CommonParticleAccess::CommonParticleAccess(ComputeContext& cc, const vector<int>& particles, const vector<string>& derivatives) : cc(cc), particles(particles) {
+CommonParticleAccess::CommonParticleAccess(ComputeContext& cc, const vector<int>& particles, const vector<string>& derivatives) :
+        cc(cc), particles(particles), slots(cc, particles) {
     ContextSelector selector(cc);
     for (const string& name : derivatives)
         cc.addEnergyParameterDerivative(name);
     const int count = (int) particles.size();
     const bool mixedIsDouble = (cc.getUseDoublePrecision() || cc.getUseMixedPrecision());
-    slotArray.initialize<int>(cc, count, "regionSlots");
     positionArray.initialize(cc, 3*count, mixedIsDouble ? sizeof(double) : sizeof(float), "regionPositions");
     forceArray.initialize<long long>(cc, 3*count, "regionForces");
     floatPositions.resize(mixedIsDouble ? 0 : 3*count);
@@ -70,34 +59,20 @@ CommonParticleAccess::CommonParticleAccess(ComputeContext& cc, const vector<int>
     gatherKernel = program->createKernel("gatherPositions");
     gatherKernel->addArg(cc.getPosq());
     gatherKernel->addArg(positionArray);
-    gatherKernel->addArg(slotArray);
+    gatherKernel->addArg(slots.getArray());
     gatherKernel->addArg(count);
     if (cc.getUseMixedPrecision())
         gatherKernel->addArg(cc.getPosqCorrection());
     scatterKernel = program->createKernel("scatterForces");
     scatterKernel->addArg(forceArray);
     scatterKernel->addArg(cc.getLongForceBuffer());
-    scatterKernel->addArg(slotArray);
+    scatterKernel->addArg(slots.getArray());
     scatterKernel->addArg(count);
-    findSlots();
-    cc.addReorderListener(new ReorderListener(*this));
-}
-
-void CommonParticleAccess::findSlots() {
-    ContextSelector selector(cc);
-    const vector<int>& order = cc.getAtomIndex();
-    vector<int> slotOf(order.size());
-    for (int i = 0; i < cc.getNumAtoms(); i++)
-        slotOf[order[i]] = i;
-    slots.clear();
-    for (int particle : particles)
-        slots.push_back(slotOf[particle]);
-    slotArray.upload(slots);
 }
 
 void CommonParticleAccess::gather(ContextImpl& context, vector<Vec3>& positions) {
     ContextSelector selector(cc);
-    const int count = (int) slots.size();
+    const int count = (int) particles.size();
     gatherKernel->execute(count);
     if (floatPositions.empty())
         positionArray.download(doublePositions);
@@ -112,7 +87,7 @@ void CommonParticleAccess::gather(ContextImpl& context, vector<Vec3>& positions)
     cc.getPeriodicBoxVectors(box[0], box[1], box[2]);
     positions.resize(count);
     for (int i = 0; i < count; i++) {
-        mm_int4 offset = cc.getPosCellOffsets()[slots[i]];
+        mm_int4 offset = cc.getPosCellOffsets()[slots.get()[i]];
         positions[i] = Vec3(doublePositions[3*i], doublePositions[3*i+1], doublePositions[3*i+2])-
                 box[0]*offset.x-box[1]*offset.y-box[2]*offset.z;
     }
@@ -131,7 +106,7 @@ void CommonParticleAccess::scatter(ContextImpl& context, const vector<Vec3>& for
         }
     ContextSelector selector(cc);
     forceArray.upload(fixedForces);
-    scatterKernel->execute((int) slots.size());
+    scatterKernel->execute((int) particles.size());
 }
 
 void CommonParticleAccess::addDerivative(ContextImpl& context, const string& name, double value) {

@@ -2,8 +2,8 @@
 #define OPENMM_NN_COMMONPARTICLEACCESS_H_
 
 #include "ParticleAccess.h"
+#include "ParticleSlots.h"
 #include "openmm/common/ComputeArray.h"
-#include "openmm/common/ComputeContext.h"
 
 namespace OpenMMNN {
 
@@ -18,14 +18,11 @@ public:
     void scatter(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& forces) override;
     void addDerivative(OpenMM::ContextImpl& context, const std::string& name, double value) override;
 private:
-    class ReorderListener;
-    /** Find where in the device's arrays the particles are. */
-    void findSlots();
     OpenMM::ComputeContext& cc;
     std::vector<int> particles;
-    OpenMM::ComputeArray slotArray, positionArray, forceArray;
+    ParticleSlots slots;
+    OpenMM::ComputeArray positionArray, forceArray;
     OpenMM::ComputeKernel gatherKernel, scatterKernel;
-    std::vector<int> slots;
     std::vector<float> floatPositions;
     std::vector<double> doublePositions;
     std::vector<long long> fixedForces;

@@ -1,4 +1,5 @@
 #include "CommonParticleAccess.h"
+#include "HostModelPipeline.h"
 #include "KernelFactory.h"
 #include "openmm/opencl/OpenCLContext.h"
 #include "openmm/opencl/OpenCLPlatform.h"
@@ -11,9 +12,13 @@ class OpenCLFactory : public OpenMMNN::KernelFactory {
 protected:
     OpenMMNN::PlatformAccess getAccess(ContextImpl& context) const override {
         OpenCLContext& cl = *static_cast<OpenCLPlatform::PlatformData*>(context.getPlatformData())->contexts[0];
-        return {cl.getUseDoublePrecision(), false, [&cl](const vector<int>& particles, const vector<string>& derivatives) {
+        OpenMMNN::PlatformAccess access = {cl.getUseDoublePrecision(), false, [&cl](const vector<int>& particles, const vector<string>& derivatives) {
             return std::unique_ptr<OpenMMNN::ParticleAccess>(new OpenMMNN::CommonParticleAccess(cl, particles, derivatives));
         }};
+        access.openPipeline = [&cl](OpenMMNN::Engine& engine, const OpenMMNN::NeuralForce& force) {
+            return OpenMMNN::HostModelPipeline::open(cl, engine, force);
+        };
+        return access;
     }
 };
 

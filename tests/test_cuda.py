@@ -1,0 +1,157 @@
+"""What only a GPU has: a model that is recorded once and replayed, and positions that never leave the device."""
+
+import numpy as np
+import openmm as mm
+import pytest
+from openmm import unit
+
+import openmm_nn
+from models import ModelSet
+from openmm_nn import native
+from platforms import PRECISIONS, REFERENCE, PlatformCase, energy_of, forces_of, why_not
+from systems import bare_system, make_periodic
+
+pytestmark = pytest.mark.skipif(bool(why_not("CUDA")), reason=f"no CUDA: {why_not('CUDA')}")
+
+NUMBERS = [8, 1, 1, 6, 1, 1, 1]
+POSITIONS = np.array(
+    [
+        [0.0, 0.0, 0.0], [0.096, 0.0, 0.0], [-0.024, 0.093, 0.0],
+        [0.31, 0.02, 0.01], [0.42, 0.03, 0.0], [0.28, 0.12, 0.03], [0.27, -0.05, 0.09],
+    ]
+)  # fmt: skip
+BONDS = [(0, 1), (0, 2), (3, 4), (3, 5), (3, 6)]
+RECORDED = {"cuda_graphs": "true"}
+
+
+@pytest.fixture(params=PRECISIONS)
+def cuda(request: pytest.FixtureRequest) -> PlatformCase:
+    return PlatformCase("CUDA", str(request.param))
+
+
+def bundled(properties: dict[str, str] | None = None) -> mm.System:
+    system = bare_system(len(NUMBERS), box=np.diag([2.0, 2.0, 2.0]))
+    make_periodic(system)
+    potential = openmm_nn.load_potential("openmm-nn/hcno-1")
+    system.addForce(potential.create_force(atomic_numbers=NUMBERS, bonds=BONDS, periodic=False, properties=properties))
+    return system
+
+
+def statistics(context: mm.Context) -> dict[str, int]:
+    (force,) = native.neural_forces(context.getSystem()).values()
+    return dict(force.getStatistics(context))
+
+
+@pytest.mark.parametrize("properties", [{}, RECORDED], ids=["launched", "recorded"])
+def test_bundled_potential(cuda: PlatformCase, properties: dict[str, str]) -> None:
+    reference = REFERENCE.context(bundled(), POSITIONS)
+    context = cuda.context(bundled(properties), POSITIONS)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        positions = POSITIONS + rng.normal(scale=0.004, size=POSITIONS.shape)
+        for one in (context, reference):
+            one.setPositions(positions)
+        # Forces alone, energy alone, both: each is a recording of its own.
+        forces = forces_of(context)
+        np.testing.assert_allclose(forces, forces_of(reference), atol=2e-4 * np.abs(forces).max())
+        np.testing.assert_allclose(energy_of(context), energy_of(reference), atol=0.02)
+        state = context.getState(energy=True, forces=True)
+        np.testing.assert_allclose(state.getForces(asNumpy=True)._value, forces, atol=1e-4 * np.abs(forces).max())
+
+
+@pytest.mark.parametrize("kind", ["edges", "edges-forces"])
+def test_recorded_equals_launched(models: ModelSet, cuda: PlatformCase, kind: str) -> None:
+    def make(properties: dict[str, str]) -> mm.Context:
+        system = bare_system(len(NUMBERS))
+        system.addForce(models.pair(kind).create_force(atomic_numbers=NUMBERS, bonds=BONDS, properties=properties))
+        return cuda.context(system, POSITIONS)
+
+    recorded, launched = make(RECORDED), make({})
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        positions = POSITIONS + rng.normal(scale=0.01, size=POSITIONS.shape)
+        for context in (recorded, launched):
+            context.setPositions(positions)
+        cuda.check_energy(energy_of(recorded), energy_of(launched))
+        cuda.check_forces(forces_of(recorded), forces_of(launched))
+
+
+def test_nothing_crosses_to_the_host(cuda: PlatformCase) -> None:
+    context = cuda.context(bundled(RECORDED), POSITIONS)
+    forces_of(context)
+    before = statistics(context)
+    context.getIntegrator().step(20)
+    after = statistics(context)
+    assert after["evaluations"] == before["evaluations"] + 20
+    assert after["bytes"] == before["bytes"]
+    assert after["warmup_evaluations"] == before["warmup_evaluations"]
+
+
+def test_dynamics(cuda: PlatformCase) -> None:
+    def run(properties: dict[str, str]) -> tuple[np.ndarray, float]:
+        integrator = mm.VerletIntegrator(0.0005)
+        context = cuda.context(bundled(properties), POSITIONS, integrator)
+        context.setVelocitiesToTemperature(200 * unit.kelvin, 3)
+        integrator.step(60)
+        state = context.getState(positions=True, energy=True)
+        total = state.getPotentialEnergy() + state.getKineticEnergy()
+        return np.array(state.getPositions(asNumpy=True)._value), float(total._value)
+
+    (recorded, energy), (launched, other) = run(RECORDED), run({"geometry": "host"})
+    np.testing.assert_allclose(recorded, launched, atol=2e-4)
+    assert abs(energy - other) < 0.1
+
+
+def test_a_parameter_that_changes(models: ModelSet, cuda: PlatformCase) -> None:
+    def make(properties: dict[str, str] | None) -> mm.System:
+        system = bare_system(len(NUMBERS))
+        force = models.pair("edges").create_force(atomic_numbers=NUMBERS, bonds=BONDS, properties=properties)
+        force.setScaleParameter("scale", 1.0)
+        force.addEnergyParameterDerivative("scale")
+        system.addForce(force)
+        return system
+
+    context, reference = cuda.context(make(RECORDED), POSITIONS), REFERENCE.context(make(None), POSITIONS)
+    for scale in (1.0, 0.3, 0.0, 1.0):
+        for one in (context, reference):
+            one.setParameter("scale", scale)
+        cuda.check_energy(energy_of(context), energy_of(reference))
+        cuda.check_forces(forces_of(context), forces_of(reference))
+        state = context.getState(parameterDerivatives=True)
+        np.testing.assert_allclose(
+            state.getEnergyParameterDerivatives()["scale"],
+            reference.getState(parameterDerivatives=True).getEnergyParameterDerivatives()["scale"],
+            rtol=1e-5,
+        )
+
+
+def test_what_goes_wrong_on_the_device_is_said(cuda: PlatformCase) -> None:
+    context = cuda.context(bundled(RECORDED), POSITIONS)
+    energy_of(context)
+    bad = POSITIONS.copy()
+    bad[3, 1] = np.nan
+    context.setPositions(bad)
+    with pytest.raises(mm.OpenMMException, match="position of particle 3 is not finite"):
+        energy_of(context)
+
+
+class TestRefusals:
+    def test_an_absolute_frame(self, models: ModelSet, cuda: PlatformCase) -> None:
+        system = bare_system(3)
+        system.addForce(models.torchforce("harmonic").create_force(properties=RECORDED))
+        with pytest.raises(mm.OpenMMException, match="frame of the model is absolute"):
+            cuda.context(system, POSITIONS[:3])
+
+    def test_many_atoms_with_edges(self, cuda: PlatformCase) -> None:
+        system = bare_system(300)
+        potential = openmm_nn.load_potential("openmm-nn/hcno-1")
+        system.addForce(potential.create_force(atomic_numbers=[1] * 300, properties=RECORDED))
+        with pytest.raises(mm.OpenMMException, match="200 is the limit"):
+            cuda.context(system)
+
+    def test_shapes_that_depend_on_data(self, models: ModelSet, cuda: PlatformCase) -> None:
+        system = bare_system(len(NUMBERS))
+        system.addForce(models.pair("plain").create_force(atomic_numbers=NUMBERS, properties=RECORDED))
+        context = cuda.context(system, POSITIONS)
+        with pytest.raises(mm.OpenMMException, match="cannot be recorded as a CUDA graph"):
+            energy_of(context)
