@@ -279,8 +279,10 @@ class Committee(nn.Module):
         Tensor, shape (members, N), eV
         """
         n = positions.size(0)
-        if torch.jit.is_scripting() and n <= self.small and positions.is_cpu and float(edge_shifts.abs().sum()) == 0.0:
-            return self.dense(positions.unsqueeze(0), atomic_numbers.unsqueeze(0)).view(self.members, n)
+        if torch.jit.is_scripting() and positions.is_cpu:
+            if n <= self.small and float(edge_shifts.abs().sum()) == 0.0:
+                return self.dense(positions.unsqueeze(0), atomic_numbers.unsqueeze(0)).view(self.members, n)
+            return self.tabled(positions, atomic_numbers, edge_index, edge_shifts)
         low, high, tell, table = self.folded()
         species = self.slot[atomic_numbers].long()
         i, j = edge_index[0], edge_index[1]
@@ -300,9 +302,37 @@ class Committee(nn.Module):
 
     def collected(self, pairs: Tensor, i: Tensor, other: Tensor, n: int) -> Tensor:
         """Sums (lm, n, 4 radial) of (lm, E, radial) over the neighbours of every atom, by their element."""
-        places = torch.jit.annotate(list[Tensor | None], [None, i, other])
+        if torch.jit.is_scripting():
+            sums = pairs.new_zeros([pairs.size(0), 4 * n, self.radial]).index_add(1, 4 * i + other, pairs)
+            return sums.view(pairs.size(0), n, -1)
         sums = pairs.new_zeros([pairs.size(0), n, 4, self.radial])
-        return torch.ops.aten.index_put(sums, places, pairs, True).flatten(2)
+        return torch.ops.aten.index_put(sums, [None, i, other], pairs, True).flatten(2)
+
+    def tabled(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
+        """Do the same from a table of the neighbours of every atom, as wide as its longest row: batched products."""
+        n = positions.size(0)
+        low, high, tell, table = self.folded()
+        species = self.slot[atomic_numbers].long()
+        i, order = edge_index[0].sort()
+        counts = torch.bincount(i, minlength=n)
+        width = max(int(counts.max()), 1)
+        places = torch.arange(i.size(0), device=i.device) + (width * i - (counts.cumsum(0) - counts)[i])
+        # The rest of a row is taken by the atom itself, moved beyond the cutoff.
+        j = torch.arange(n, device=i.device).repeat_interleave(width).index_copy(0, places, edge_index[1][order])
+        shifts = torch.full_like(positions, 2.0 * self.cutoff).repeat_interleave(width, 0)
+        shifts = shifts.index_copy(0, places, edge_shifts[order]).view(n, width, 3)
+        vector = positions.index_select(0, j).view(n, width, 3) - positions.unsqueeze(1) + shifts
+        other = species[j].view(n, width)
+        radial, angular, wall = self.pair_functions(vector, 4 * species.unsqueeze(1) + other)
+        which = nn.functional.one_hot(other, 4).to(positions.dtype)
+        labelled = (which.unsqueeze(3) * radial.unsqueeze(2)).view(n, width, -1)
+        angular = angular.transpose(1, 2)
+        density = torch.bmm(angular, labelled).transpose(0, 1).contiguous()
+        atoms = self.atoms(table, species)
+        hidden, told, own = self.first_stage(density[:9], density[9:], low, high, atoms)
+        told = told.index_select(0, j).view(n, width, -1) * torch.matmul(radial, self.filter)
+        message = torch.bmm(angular[:, :9], told).transpose(0, 1)
+        return self.second_stage(torch.baddbmm(own, message, tell), hidden, atoms) + wall.sum(1).squeeze(-1)
 
     def dense(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
         """Do the same for molecules of equal size side by side, over all pairs of each, without index arithmetic.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from bundled_support import MODEL, all_edges
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -79,6 +80,29 @@ def test_all_pairs_and_a_list_of_pairs_agree(kept):
             value = scripted(y, z, edges, given)
             results.append((value.detach(), torch.autograd.grad(value.mean(0).sum(), y)[0]))
         torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("bonded", [True, False], ids=["molecules", "atoms alone"])
+def test_list_of_pairs_in_any_order(kept, double, bonded):
+    # On a CPU the file makes a table of neighbours of a list: in any order, and for atoms that have none.
+    parts = [kept.molecule_of(int(label)) for label in kept.labels_of("test")[:40:10]]
+    x = torch.cat([y + 4.0 * k for k, (y, _) in enumerate(parts)] + [torch.tensor([[90.0, 0.0, 0.0]]).double()])
+    z = torch.cat([w for _, w in parts] + [torch.tensor([8])])
+    if not bonded:
+        x = 20.0 * torch.arange(len(x), dtype=torch.float64).unsqueeze(1).repeat(1, 3)
+    assert len(x) > double.small
+    edges = all_edges(x)
+    edges = edges[:, torch.randperm(edges.shape[1], generator=torch.Generator().manual_seed(1))]
+    assert (edges.shape[1] > 100) == bonded
+    shifts = x.new_zeros(edges.shape[1], 3)
+    with quiet_torchscript():
+        scripted = torch.jit.freeze(torch.jit.load(str(MODEL)).double().eval())
+    results = []
+    for model in (scripted, double):
+        y = x.clone().requires_grad_()
+        value = model(y, z, edges, shifts)
+        results.append((value.detach(), torch.autograd.grad(value.mean(0).sum(), y)[0]))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
 
 
 def test_weights_are_float32():
