@@ -151,7 +151,7 @@ def cutoff_smoothness(subject: Subject) -> Check:
     if kink.force > _KINK_FAIL + rough:
         text = (
             f"Forces jump by {kink.force:.3g} kJ/mol/nm at a distance of {kink.distance:.4f} nm ({kink_where}): the "
-            "energy has a kink. The total energy drifts more than it need; use a switching function whose slope goes "
+            "energy has a kink. The total energy drifts more than it has to; use a switching function whose slope goes "
             "to zero too."
         )
         return Check(name, kink.force, "kJ/mol/nm", "fail", text, details, limit=_KINK_FAIL)
