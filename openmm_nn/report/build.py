@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def make_report(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.filters["code"] = _code
     text = environment.get_template("report.html").render(
         title=run.record.get("title") or run.path.resolve().name,
         status=run.status,
@@ -126,6 +128,12 @@ def _outdated(run: RunDirectory) -> bool:
         return True
     sources = (run.path / name for name in ("log.csv", "trajectory.xtc", "record.json"))
     return any(file.is_file() and file.stat().st_mtime > analysis.stat().st_mtime for file in sources)
+
+
+def _code(text: str) -> Any:
+    """Escape text; what stands between backticks is code."""
+    markupsafe = importlib.import_module("markupsafe")  # jinja2 brings it
+    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def _data(value: Any) -> str:

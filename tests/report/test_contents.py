@@ -79,6 +79,7 @@ def test_a_finished_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert "finished &lt;run&gt; &amp; all" in text
     assert "A bond is &lt;longer&gt; than tables have it." in text
     assert ("warn", "Preflight: bond_lengths") in levels(page.parent)
+    assert "(a run file without <code>potential</code> and <code>region</code>)" in text
     assert ("warn", "The density is not that of a liquid") in levels(page.parent)
     assert ("warn", "Frames outside of what the committee knows") in levels(page.parent)
 
