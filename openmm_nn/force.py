@@ -120,7 +120,7 @@ def create_force(
     force_group
         0 to 31.
     properties
-        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``.
+        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``, ``geometry``.
     scale
         Name and default value of a Context parameter that multiplies the energy.
 

@@ -262,8 +262,9 @@ class Potential:
         properties
             ``device`` (default: that of the Context), ``precision`` (``model``, ``single``, ``double``), ``threads``
             (of torch; ``0`` leaves them alone), ``concurrent`` (``true``, the default: on the CPU and Reference
-            platforms the model runs beside the classical forces; ``false``: after them), ``cuda_graphs`` (``true``,
-            ``false``).
+            platforms the model runs beside the classical forces; ``false``: after them), ``cuda_graphs`` (``true``: on
+            the CUDA platform the evaluation is recorded once and replayed; ``false``, the default), ``geometry``
+            (``device`` or ``host``: where the region is made whole and link atoms are placed).
 
         Returns
         -------

@@ -66,7 +66,7 @@ def add_neural_force(
     force_group
         0 to 31.
     properties
-        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``.
+        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``, ``geometry``.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def create_system(
     force_group
         Of the neural force, 0 to 31.
     properties
-        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``.
+        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``, ``geometry``.
 
     Returns
     -------

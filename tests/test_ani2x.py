@@ -1,5 +1,6 @@
 """ANI-2x through the engine against torchani itself in float64."""
 
+import copy
 import os
 import pathlib
 import shutil
@@ -238,3 +239,28 @@ def test_runs(single: Potential, engine: str, peptide: tuple[np.ndarray, list[in
     kinetic = context.getState(getEnergy=True).getKineticEnergy()._value
     assert kinetic > 10.0
     assert np.ptp(totals) < 0.05 * kinetic
+
+
+def test_all_pairs_give_the_same_energies(
+    weights: pathlib.Path, peptide: tuple[np.ndarray, list[int]], geometries: np.ndarray
+) -> None:
+    """What a GPU records: shapes that do not depend on positions, which the near pairs alone decide."""
+    potential = load_potential("ani2x/0")
+    numbers = torch.tensor(peptide[1])
+    sparse = copy.deepcopy(potential.module).double()
+    static = copy.deepcopy(sparse)
+    static.specialize(numbers)
+    static.make_static(numbers)
+    static = torch.jit.freeze(static.eval())
+    assert "nonzero" not in str(static.inlined_graph)
+    for geometry in geometries[:4]:
+        # Drawn apart, so that pairs and triples beyond both cutoffs are among them.
+        x = torch.tensor(1.6 * geometry / units.LENGTH_UNITS["angstrom"], requires_grad=True)
+        edges = ((torch.cdist(x, x) < potential.card.cutoff) & ~torch.eye(len(numbers), dtype=torch.bool)).nonzero().t()
+        assert edges.shape[1] < len(numbers) * (len(numbers) - 1)
+        shifts = torch.zeros(edges.shape[1], 3, dtype=torch.float64)
+        values = []
+        for module in (sparse, static):
+            energies = module(x, numbers, edges, shifts)
+            values.append((energies.detach(), torch.autograd.grad(energies.sum(), x)[0]))
+        torch.testing.assert_close(values[1], values[0], rtol=1e-10, atol=1e-12)

@@ -76,6 +76,26 @@ def test_recorded_equals_launched(models: ModelSet, cuda: PlatformCase, kind: st
         cuda.check_forces(forces_of(recorded), forces_of(launched))
 
 
+def test_ani2x(cuda: PlatformCase) -> None:
+    pytest.importorskip("torchani", reason="torchani is not installed")
+    potential = openmm_nn.load_potential("ani2x/0")
+
+    def make(properties: dict[str, str]) -> mm.System:
+        system = bare_system(len(NUMBERS))
+        system.addForce(potential.create_force(atomic_numbers=NUMBERS, bonds=BONDS, properties=properties))
+        return system
+
+    context, reference = cuda.context(make(RECORDED), POSITIONS), REFERENCE.context(make({}), POSITIONS)
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        positions = POSITIONS + rng.normal(scale=0.004, size=POSITIONS.shape)
+        for one in (context, reference):
+            one.setPositions(positions)
+        forces = forces_of(reference)
+        np.testing.assert_allclose(forces_of(context), forces, atol=2e-4 * np.abs(forces).max())
+        np.testing.assert_allclose(energy_of(context), energy_of(reference), atol=0.05)
+
+
 def test_nothing_crosses_to_the_host(cuda: PlatformCase) -> None:
     context = cuda.context(bundled(RECORDED), POSITIONS)
     forces_of(context)

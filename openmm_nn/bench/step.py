@@ -213,6 +213,8 @@ def _bare_model(
         elements = [atom.element.atomic_number for atom in topology.atoms()]
         if hasattr(module, "specialize"):
             module.specialize(torch.tensor([elements[index] for index in atoms], device=device))
+        if replay and hasattr(module, "make_static"):
+            module.make_static(torch.tensor([elements[index] for index in atoms], device=device))
         module = torch.jit.freeze(module)
     x = positions[list(atoms)].value_in_unit(unit.nanometer) / card.length_factor
     x -= x.mean(axis=0)
@@ -247,7 +249,7 @@ def _bare_model(
         evaluate()
     if not replay:
         return evaluate
-    stream = torch.cuda.Stream()
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream):
         evaluate()
         stream.synchronize()

@@ -33,12 +33,16 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build even if an extension that fits is there.")] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Compilers at a time; by default one a core.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the output of every step.")] = False,
+    platform: Annotated[
+        list[str] | None, typer.Option("--platform", help="Fail if it cannot be built: cuda, opencl; may be repeated.")
+    ] = None,
 ) -> None:
     """Build the native extension for the torch and OpenMM that are installed; about two minutes."""
     with readable():
         from ..native.build import main
 
         options = [*(["--force"] if force else []), *(["--jobs", str(jobs)] if jobs else [])]
+        options += [word for name in platform or () for word in ("--platform", name)]
         status = main([*options, *(["--verbose"] if verbose else [])])
         if status:
             raise typer.Exit(status)

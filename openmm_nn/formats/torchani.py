@@ -172,7 +172,7 @@ def _canonical(ani: Any, device: str) -> Any:
     from torch import Tensor
     from torchani.neighbors import Neighbors
 
-    from .torchani_networks import BatchedNetworks
+    from .torchani_networks import AllPairs, BatchedNetworks
 
     # The network potential is the only one of ANI-2x. It is called directly, since torchani would look once more for
     # pairs beyond the cutoff, which the engine leaves out already.
@@ -188,8 +188,11 @@ def _canonical(ani: Any, device: str) -> Any:
             self.converter = ani.species_converter
             self.aev_computer = network.aev_computer
             self.networks = networks
+            self.all_pairs = AllPairs(network.aev_computer)
 
         def forward(self, positions: Tensor, atomic_numbers: Tensor, edge_index: Tensor, edge_shifts: Tensor) -> Tensor:
+            if self.all_pairs.made:
+                return self.networks.static(self.all_pairs(positions))
             # torchani counts every pair once. A pair of an atom and its own image is told from its reverse by the
             # sign of the first component of the shift that is not zero.
             first, second = edge_index[0], edge_index[1]
@@ -209,6 +212,13 @@ def _canonical(ani: Any, device: str) -> Any:
         def specialize(self, atomic_numbers: Tensor) -> None:
             """Leave out what molecules of these atoms do not need."""
             self.networks.keep(self.converter(atomic_numbers.unsqueeze(0)).squeeze(0))
+
+        @torch.jit.export
+        def make_static(self, atomic_numbers: Tensor) -> None:
+            """Take all pairs and triples of these atoms from now on, so that no shape depends on where they are."""
+            elements = self.converter(atomic_numbers.unsqueeze(0)).squeeze(0)
+            self.all_pairs.make(elements)
+            self.networks.sort(elements)
 
     with quiet_torchscript():
         scripted = torch.jit.script(Canonical().to(device).eval())

@@ -78,6 +78,8 @@ class BatchedNetworks(nn.Module):
 
     used: Tensor
     pair_index: Tensor
+    sorted: Tensor
+    back: Tensor
 
     def __init__(self, members: list[Any], aev_computer: Any) -> None:
         super().__init__()
@@ -90,6 +92,9 @@ class BatchedNetworks(nn.Module):
         )
         self.register_buffer("pair_index", aev_computer.triu_index.clone())
         self.register_buffer("used", torch.arange(self.radial + self.angular))
+        self.register_buffer("sorted", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("back", torch.zeros(0, dtype=torch.int64))
+        self.counts: list[int] = [0]
 
     def forward(self, elements: Tensor, features: Tensor) -> Tensor:
         """Return atomic energies (members, N) of elements (N,) with features (N, F)."""
@@ -101,6 +106,30 @@ class BatchedNetworks(nn.Module):
             if atoms.shape[0] > 0:
                 energies = energies.index_add(1, atoms, network(features.index_select(0, atoms)))
         return energies
+
+    def sort(self, elements: Tensor) -> None:
+        """Find the atoms of every element, for `static`."""
+        self.sorted = torch.argsort(elements, stable=True)
+        self.back = torch.argsort(self.sorted)
+        counts: list[int] = []
+        for number in range(self.species):
+            counts.append(int((elements == number).sum()))
+        self.counts = counts
+
+    @torch.jit.export
+    def static(self, features: Tensor) -> Tensor:
+        """Return atomic energies (members, N) of the atoms that `sort` was given, with features (N, F)."""
+        if self.used.shape[0] < features.shape[1]:
+            features = features.index_select(1, self.used)
+        features = features.index_select(0, self.sorted)
+        energies: list[Tensor] = []
+        begin = 0
+        for number, network in enumerate(self.elements):
+            count = self.counts[number]
+            if count > 0:
+                energies.append(network(features.narrow(0, begin, count)))
+            begin += count
+        return torch.cat(energies, 1).index_select(1, self.back)
 
     def keep(self, elements: Tensor) -> None:
         """Cut off the features that are zero in molecules of these elements; no others may follow."""
@@ -115,3 +144,72 @@ class BatchedNetworks(nn.Module):
         self.used = torch.cat([radial, angular]).nonzero().flatten()
         for network in self.elements:
             network.first.keep(self.used)
+
+
+class AllPairs(nn.Module):
+    """The features of one molecule from all its pairs and triples of atoms; those beyond a cutoff count as zero.
+
+    More work than a list of near pairs, and on a GPU much less time: no shape depends on the positions, so that the
+    host need not wait for a number of pairs, and the whole can be recorded once and replayed.
+
+    Parameters
+    ----------
+    aev_computer
+        torchani's, whose functions are used.
+    """
+
+    triu_index: Tensor
+    pairs: Tensor
+    radial_target: Tensor
+    triples: Tensor
+    angular_target: Tensor
+
+    def __init__(self, aev_computer: Any) -> None:
+        super().__init__()
+        self.radial = aev_computer.radial
+        self.angular = aev_computer.angular
+        self.species: int = int(aev_computer.num_species)
+        self.species_pairs: int = int(aev_computer.num_species_pairs)
+        self.radial_features: int = int(aev_computer.radial.num_feats)
+        self.angular_features: int = int(aev_computer.angular.num_feats)
+        self.radial_cutoff: float = float(aev_computer.radial.cutoff)
+        self.angular_cutoff: float = float(aev_computer.angular.cutoff)
+        self.register_buffer("triu_index", aev_computer.triu_index.clone())
+        for name in ("pairs", "radial_target", "triples", "angular_target"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
+        self.made = False
+
+    def make(self, elements: Tensor) -> None:
+        """Take the atoms (N,), by the index of their element."""
+        count = elements.shape[0]
+        atoms = torch.arange(count, device=elements.device)
+        # Rows i, j of every ordered pair; rows i, j, k of every triple with j < k around i.
+        self.pairs = torch.cartesian_prod(atoms, atoms).t()
+        self.pairs = self.pairs[:, self.pairs[0] != self.pairs[1]]
+        self.radial_target = self.pairs[0] * self.species + elements[self.pairs[1]]
+        triples = torch.cartesian_prod(atoms, atoms, atoms).t()
+        i, j, k = triples[0], triples[1], triples[2]
+        self.triples = triples[:, (j < k) & (i != j) & (i != k)]
+        kind = self.triu_index[elements[self.triples[1]], elements[self.triples[2]]].to(torch.int64)
+        self.angular_target = self.triples[0] * self.species_pairs + kind
+        self.made = True
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the features (N, F) at positions (N, 3)."""
+        count = positions.shape[0]
+        vectors = positions.index_select(0, self.pairs[1]) - positions.index_select(0, self.pairs[0])
+        distances = vectors.norm(2, -1)
+        terms = self.radial(distances) * (distances <= self.radial_cutoff).to(positions.dtype).unsqueeze(1)
+        radial = positions.new_zeros((count * self.species, self.radial_features)).index_add(
+            0, self.radial_target, terms
+        )
+        center = positions.index_select(0, self.triples[0])
+        first = positions.index_select(0, self.triples[1]) - center
+        second = positions.index_select(0, self.triples[2]) - center
+        sides = torch.stack([first, second])
+        distances = sides.norm(2, -1)
+        near = (distances <= self.angular_cutoff).all(0).to(positions.dtype).unsqueeze(1)
+        terms = self.angular(distances, sides) * near
+        angular = positions.new_zeros((count * self.species_pairs, self.angular_features))
+        angular = angular.index_add(0, self.angular_target, terms)
+        return torch.cat([radial.reshape(count, -1), angular.reshape(count, -1)], 1)

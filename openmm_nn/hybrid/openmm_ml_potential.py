@@ -52,7 +52,7 @@ class NeuralPotentialImpl(MLPotentialImpl):  # type: ignore[misc]
         periodic : bool, optional
             Whether the potential is given the box.
         properties : dict of str to str, optional
-            ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``.
+            ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``, ``geometry``.
         args
             Options of OpenMM-ML's embeddings, which are not for the potential.
         """

@@ -464,7 +464,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="build even if an extension that fits is there")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: the number of cores)")
     parser.add_argument("--prefix", type=Path, help="install there instead of in the package or the user's cache")
-    parser.add_argument("--platform", action="append", default=[], metavar="NAME", help="fail if it cannot be built: cuda")
+    parser.add_argument(
+        "--platform", action="append", default=[], metavar="NAME", help="fail if it cannot be built: cuda"
+    )
     parser.add_argument("--cmake-dir", action="store_true", help="build, then write the OpenMMNN_DIR of a C++ project")
     parser.add_argument("--verbose", action="store_true", help="show the output of every step")
     options = parser.parse_args(arguments)

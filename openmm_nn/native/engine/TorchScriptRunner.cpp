@@ -50,10 +50,16 @@ TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& 
         module = torch::jit::load(stream, options.device);
         module.eval();
         convert(module, options.dtype);
-        // A model may leave out what these atoms do not need, or compute once what depends on nothing else.
-        auto specialize = module.find_method("specialize");
-        if (specialize && signature.hasInput("atomic_numbers"))
-            (*specialize)({tensors.array(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
+        // A model may leave out what these atoms do not need, compute once what depends on nothing else, or, where it is
+        // recorded, do without shapes that depend on positions.
+        vector<string> hooks = {"specialize"};
+        if (options.cudaGraphs)
+            hooks.push_back("make_static");
+        for (const string& name : hooks) {
+            auto hook = module.find_method(name);
+            if (hook && signature.hasInput("atomic_numbers"))
+                (*hook)({tensors.array(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
+        }
         if (!stopsGradients(module))
             module = torch::jit::freeze(module);
     }
