@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import logging
 import platform
+import re
 import shlex
 import subprocess
 import tempfile
@@ -43,6 +44,8 @@ _TORCHSCRIPT = "or export it with format='torchscript', which allows it"
 _ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError)
 _SIZES = (1, 2, 12)  # numbers of atoms for which the code is compared with the module
 _TRACED = 7
+# A loop over the inside of a tile; those that only collect a vector are unrolled.
+_TILED = re.compile(r"^(?!.*unroll).*\n\s*for \(long \w+_inner", re.MULTILINE)
 # Larger than any rounding, smaller than any mistake.
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
 
@@ -326,6 +329,10 @@ def _compile(program: Any, options: Mapping[str, Any], metadata: Mapping[str, st
                     **threads,
                 }
                 files[name] = torch._inductor.aot_compile(program.module(), arguments, options=settings)
+                if _adds_astray(files[name]):
+                    logger.info("compiling %s again, without vectors", name)
+                    settings["cpp.simdlen"] = 1
+                    files[name] = torch._inductor.aot_compile(program.module(), arguments, options=settings)
             path = Path(folder) / "model.pt2"
             torch_package.package_aoti(str(path), files)
             return path.read_bytes()
@@ -335,6 +342,17 @@ def _compile(program: Any, options: Mapping[str, Any], metadata: Mapping[str, st
             message("module", f"one whose graph cannot be compiled ({reason[:300]})",
                     "a module that AOTInductor compiles", f"read the message above; {_TORCHSCRIPT}")
         ) from error  # fmt: skip
+
+
+def _adds_astray(files: Sequence[Any]) -> bool:
+    """Return whether code adds to wrong places.
+
+    Where loops are tiled in two directions, the code generator of torch 2.13 counts the place inside of a tile twice in
+    the index of an atomic addition, which writes beyond the end.
+    """
+    sources = [Path(str(file)).read_text(encoding="utf-8") for file in files if str(file).endswith(".cpp")]
+    functions = [function for source in sources for function in source.split('extern "C"')]
+    return any("atomic_add_vec" in function and _TILED.search(function) for function in functions)
 
 
 @contextlib.contextmanager

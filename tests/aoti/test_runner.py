@@ -7,11 +7,12 @@ import zipfile
 import numpy as np
 import openmm as mm
 import pytest
-from packages import NUMBERS, Packages
+import torch
+from packages import NUMBERS, Packages, SideBySide
 
 import oracle
 from models import MEMBERS, ModelSet
-from openmm_nn import Link, Potential, load_potential
+from openmm_nn import Link, Potential, export_potential, load_potential
 from openmm_nn.testing import check_potential
 from platforms import REFERENCE, PlatformCase, energy_of, forces_of
 from systems import BOXES, Region, bare_system, make_periodic, random_cluster
@@ -278,3 +279,21 @@ def test_energy_is_conserved(packages: Packages, native: str) -> None:
         totals.append(total())
     kinetic = context.getState(energy=True).getKineticEnergy()._value
     assert np.abs(np.array(totals) - first).max() < 0.02 * kinetic
+
+
+def test_sums_in_tiles(tmp_path: pathlib.Path) -> None:
+    """Code for several threads whose sums torch would put in wrong places is compiled in another way."""
+    card = ModelSet.pair_card("edges", output="atomic_energies", members=4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        compiled = export_potential(SideBySide(), tmp_path / "model.pt2", card, format="aotinductor")
+        scripted = export_potential(SideBySide(), tmp_path / "model.pt", card)
+        numbers = [NUMBERS[i % 6] for i in range(60)]
+        positions = np.random.default_rng(2).uniform(0.0, 1.0, (60, 3))
+        found, expected = compiled.evaluate(positions, numbers), scripted.evaluate(positions, numbers)
+    finally:
+        torch.set_num_threads(before)
+    assert found.energy == pytest.approx(expected.energy, rel=1e-10)
+    assert found.energy_std == pytest.approx(expected.energy_std, rel=1e-8)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-9 * np.abs(expected.forces).max())
