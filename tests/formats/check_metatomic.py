@@ -5,7 +5,6 @@ import pathlib
 import warnings
 from typing import Dict, List, Optional
 
-import openmm as mm
 import pytest
 import torch
 from agreement import EV, Record, compare_with_ase
@@ -147,9 +146,6 @@ def test_card(tmp_path: pathlib.Path) -> None:
     assert EV > 96.0
 
 
-@pytest.mark.xfail(
-    raises=mm.OpenMMException, strict=True, reason="PET holds code that runs while it is loaded, which is refused"
-)
 def test_trained_architecture(tmp_path: pathlib.Path, record: Record) -> None:
     """A model of metatrain with random weights."""
     from metatrain.pet import PET

@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <caffe2/serialize/inline_container.h>
 #include <map>
+#include <regex>
 #include <sstream>
 #include <vector>
 
@@ -30,22 +31,77 @@ string OpenMMNN::printable(const string& text) {
             "Do not use this file; get it again from whoever made it, or export the model again");
 }
 
+/** Whether a character can be part of a name. */
+static bool isInside(char c) {
+    return isalnum((unsigned char) c) || c == '_';
+}
+
 /** Whether a word of the code stands at a position, not inside another one. */
 static bool isWord(const string& code, size_t position, const string& word) {
-    auto inside = [](char c) { return isalnum((unsigned char) c) || c == '_'; };
-    return code.compare(position, word.size(), word) == 0 && (position == 0 || !inside(code[position-1])) &&
-            (position+word.size() >= code.size() || !inside(code[position+word.size()]));
+    return code.compare(position, word.size(), word) == 0 && (position == 0 || !isInside(code[position-1])) &&
+            (position+word.size() >= code.size() || !isInside(code[position+word.size()]));
+}
+
+/** What reads or writes files, of torch and of libraries that bring operators: save, load, from_file and kin. */
+static bool namesFiles(string word) {
+    if (!word.empty() && word[0] == '_')
+        word = word.substr(1);
+    return word == "from_file" || word == "load" || word == "save" || word.compare(0, 5, "load_") == 0 || word.compare(0, 5, "save_") == 0;
+}
+
+static string wordAt(const string& code, size_t i) {
+    size_t end = i;
+    while (end < code.size() && isInside(code[end]))
+        end++;
+    return code.substr(i, end-i);
 }
 
 static void checkCalls(const string& code) {
-    for (const char* name : {"torch.save", "torch.load", "torch.from_file", "torch._from_file", "torch.jit.save", "torch.jit.load", "ops.aten.save",
-            "ops.aten.load", "ops.aten.from_file", "ops.aten._from_file", "ops.prim.save", "ops.prim.load"})
-        for (size_t i = code.find(name); i != string::npos; i = code.find(name, i+1))
-            if (isWord(code, i, name))
-                refuse(string("code that calls ")+name+"(), which reads or writes files");
+    const string what = ", which may read or write files";
+    // Only a point or getattr reaches it. Between a point and a name torch writes nothing.
+    for (size_t i = code.find('.'); i != string::npos; i = code.find('.', i+1)) {
+        size_t j = i+1;
+        while (j < code.size() && (isspace((unsigned char) code[j]) || (code[j] == '\\' && j+1 < code.size() && isspace((unsigned char) code[j+1]))))
+            j++;
+        if (j < code.size() && code[j] == '#')
+            refuse("code that names '#'"+what);
+        string word = wordAt(code, j);
+        if (namesFiles(word))
+            refuse("code that names "+word+what);
+    }
+    for (size_t i = code.find("getattr"); i != string::npos; i = code.find("getattr", i+1)) {
+        if (!isWord(code, i, "getattr"))
+            continue;
+        // getattr(operand, "name"): the operand has no text with a backslash, no comment, no other line.
+        size_t j = i+7;
+        int depth = 0;
+        for (; j < code.size(); j++) {
+            char c = code[j];
+            if (c == '"') {
+                j = code.find_first_of("\"\\\n", j+1);
+                if (j == string::npos || code[j] != '"')
+                    refuse("code that names getattr"+what);
+                continue;
+            }
+            if (c == ',' && depth == 1)
+                break;
+            depth += (c == '(' || c == '[') - (c == ')' || c == ']');
+            if (depth < 1 || !(isInside(c) || string("()[]., ").find(c) != string::npos))
+                refuse("code that names getattr"+what);
+        }
+        size_t end = string::npos;
+        if (code.compare(j, 3, ", \"") == 0)
+            end = code.find_first_of("\"\\\n", j+3);
+        if (end == string::npos || code.compare(end, 2, "\")") != 0 || namesFiles(code.substr(j+3, end-j-3)))
+            refuse("code that names getattr"+what);
+    }
+    // What torch writes for a method that is marked as unused: it can only raise.
+    const std::regex unused("^ *def __setstate__\\(self: [\\w.]+,\\n *\\w+: \\w+\\) -> NoneType:\\n *(_\\d+) = uninitialized\\(NoneType\\)\\n"
+            " *ops\\.prim\\.RaiseException\\(\"Cannot call @unused methods\", \"builtins\\.RuntimeError\"\\)\\n *return \\1\\n");
     for (size_t i = code.find("__setstate__"); i != string::npos; i = code.find("__setstate__", i+1)) {
-        size_t before = code.find_last_not_of(' ', i == 0 ? 0 : i-1);
-        if (before != string::npos && before >= 2 && before+1 < i && isWord(code, before-2, "def"))
+        const size_t line = code.rfind('\n', i)+1; // 0 where there is none
+        const string indent(code.find_first_not_of(' ', line)-line, ' '), definition = code.substr(line, 1000);
+        if (code.compare(line, i-line, indent+"def ") != 0 || !std::regex_search(definition, unused, std::regex_constants::match_continuous))
             refuse("code that runs while it is loaded (__setstate__)");
     }
 }
@@ -128,8 +184,8 @@ void OpenMMNN::checkScript(const string& model) {
             if (pickle)
                 checkPickle(content, name, sizes, debug ? "debug" : name.substr(0, name.size()-4));
             else {
-                checkCalls(content);
                 checkNesting(content, name);
+                checkCalls(content);
             }
         }
     }
