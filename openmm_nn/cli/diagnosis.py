@@ -89,7 +89,7 @@ def _platforms() -> Iterator[Finding]:
     from .. import native
 
     names = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
-    kernels = _kernels(native)
+    kernels = _kernels()
     for name in names:
         own = name in ("Reference", "CPU") or name in kernels
         extra = "" if own or not native.available() else "; this build of openmm_nn has no kernels for it"
@@ -104,8 +104,13 @@ def _platforms() -> Iterator[Finding]:
         yield Finding("note", "OpenMM plugin", " ".join(text.split())[:160])
 
 
-def _kernels(native: object) -> set[str]:
-    folder = Path(getattr(native, "__file__", "")).parent / "build" / "lib" / "plugins"
+def _kernels() -> set[str]:
+    """Platforms for which the extension in use has kernels, wherever it lies."""
+    from .. import native
+
+    if not native.available():
+        return set()
+    folder = Path(native.load().__file__ or "").parent / "lib" / "plugins"
     return {path.stem.removeprefix("libOpenMMNN") for path in folder.glob("libOpenMMNN*.so")}
 
 
