@@ -38,8 +38,9 @@ def table(result: StepResult) -> str:
     overhead = result.median("hybrid") - result.median("classical + model")
     lines.append(f"hybrid / (classical + model in one loop): {result.ratio('hybrid', 'classical + model'):.3f}")
     lines.append(f"overhead over that loop: {overhead:+.3f} ms")
-    if "openmm-ml" in result.times:
-        lines.append(f"hybrid / openmm-ml: {result.ratio('hybrid', 'openmm-ml'):.3f}")
+    for peer in ("openmm-ml", "openmm-torch"):
+        if peer in result.times:
+            lines.append(f"hybrid / {peer}: {result.ratio('hybrid', peer):.3f}")
     if result.work:
         lines.append("work of the neural part a step: " + ", ".join(f"{v:g} {k}" for k, v in result.work.items()))
     return "\n".join(lines)

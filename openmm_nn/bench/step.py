@@ -20,7 +20,7 @@ import openmm
 from openmm import app, unit
 
 from .. import native
-from ..hybrid import create_hybrid_system
+from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import load_potential
 from ..potential import Potential
 from ..runner import quiet_torchscript
@@ -119,12 +119,13 @@ def measure_step(
     cuda_graphs
         Whether the hybrid's model, and the bare one, are recorded as a CUDA graph and replayed.
     peers
-        Whether openmm-ml is measured too, if it is installed and the potential is one of ANI-2x.
+        Whether openmm-ml is measured too, if it is installed and the potential is one of ANI-2x, and openmm-torch, if
+        it is installed: `openmmtorch` can be imported and its kernels have been loaded.
 
     Returns
     -------
     StepResult
-        ``classical``, ``model``, ``classical + model`` (both in one loop), ``hybrid``, ``openmm-ml``.
+        ``classical``, ``model``, ``classical + model`` (both in one loop), ``hybrid``, ``openmm-ml``, ``openmm-torch``.
 
     Examples
     --------
@@ -161,6 +162,9 @@ def measure_step(
     if peers and (mixed := mixed_system(potential, topology, classical, hybrid.region.atoms, device)) is not None:
         contexts["openmm-ml"] = make_context(mixed, start, platform_name)
         contenders["openmm-ml"] = lambda: contexts["openmm-ml"].getIntegrator().step(1)
+    if peers and (torchforce := _torchforce_system(loaded, hybrid, topology)) is not None:
+        contexts["openmm-torch"] = make_context(torchforce, start, platform_name)
+        contenders["openmm-torch"] = lambda: contexts["openmm-torch"].getIntegrator().step(1)
     for name, context in contexts.items():
         context.setPositions(start)
         context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
@@ -298,6 +302,23 @@ def mixed_system(
         finally:
             if before:
                 os.environ["TORCHANI_DATA_DIR"] = before
+
+
+def _torchforce_system(potential: Potential, hybrid: HybridSystem, topology: app.Topology) -> openmm.System | None:
+    """Return the hybrid with openmm-torch's TorchForce in the place of ours, or None."""
+    if importlib.util.find_spec("openmmtorch") is None:
+        return None
+    import openmmtorch
+
+    made = potential.to_torchforce(topology=topology, atoms=hybrid.region.atoms, periodic=False)
+    system = copy.deepcopy(hybrid.system)
+    (index,) = native.neural_forces(system)
+    system.removeForce(index)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt"
+        path.write_bytes(made.data or b"")
+        system.addForce(openmmtorch.TorchForce(str(path)))
+    return system
 
 
 def _work(system: openmm.System, context: openmm.Context) -> dict[str, float]:
