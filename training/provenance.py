@@ -248,7 +248,13 @@ One orientation each, along a line; distances are those of the closest atoms, en
 {table(head, rows)}"""
         )
     if "dynamics" in report or "conservation" in report:
-        text.append("## Dynamics\n")
+        text.append(
+            """## Dynamics
+
+By the native force, with this file compiled by AOTInductor; many molecules are one region, each held in its place by its
+centre of mass. A run that was stopped before its end says how far it came.
+"""
+        )
     for section in ("dynamics", "endurance"):
         if section not in report:
             continue
@@ -271,8 +277,8 @@ length; mean temperature {d["mean_temperature"]:.0f} K.
             for r in c[step]
         ]
         text.append(
-            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps, float32; kJ/mol. Halving the step divides the deviation by
-{c["std_ratio"]:.2f}.
+            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps{"" if c["picoseconds"] >= c["picoseconds_wanted"] else f" (of {c['picoseconds_wanted']:g} that are wanted)"}, float32; kJ/mol. Halving the step divides
+the deviation by {c["std_ratio"]:.2f}.
 
 {table(["step", "slope per ps", "standard error", "standard deviation"], rows)}"""
         )
@@ -345,7 +351,8 @@ python -m training.export --run run --labels labels --out openmm_nn/bundled
 python -m training.torsion_map --reference training/reference/alanine_dipeptide_map.npz
 python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
     --only errors spread conformers torsions dimers speed
-python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
+python -c "from openmm_nn.bench.model import compile_bundled; compile_bundled('hcno-1.pt2')"
+python -m training.validate --model openmm_nn/bundled/hcno-1.pt --out openmm_nn/bundled --run-with hcno-1.pt2 \\
     --only dynamics endurance conservation --minutes 60 --keep runs   # again and again, until they are done
 python -m training.provenance --folder openmm_nn/bundled
 ```

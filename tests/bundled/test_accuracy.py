@@ -8,6 +8,10 @@ import torch
 from bundled_support import KCAL, MODEL, energies
 from scipy.stats import spearmanr
 
+import openmm_nn
+
+NAME = "openmm-nn/hcno-1"
+
 
 @pytest.fixture(scope="module")
 def report():
@@ -76,3 +80,24 @@ def test_labels_can_be_made_again(kept):
         hartree = 27.211386245988
         assert abs(again[0] - kept.energies[label]) / hartree < 1e-6
         np.testing.assert_allclose(again[1], kept.forces[atoms], atol=3e-3)
+
+
+def test_it_is_listed():
+    entry = next(e for e in openmm_nn.available_potentials() if e.name == NAME)
+    assert entry.card is not None
+    assert entry.card.committee_size == 4
+    assert entry.missing == ""
+    assert openmm_nn.load_potential(NAME).card == openmm_nn.load_potential(MODEL).card
+
+
+def test_evaluates_as_labelled(kept):
+    potential = openmm_nn.load_potential(NAME)
+    label = int(kept.labels_of("test")[0])
+    atoms = kept.atoms(label)
+    result = potential.evaluate(kept.positions[atoms] * 0.1, kept.numbers[atoms].astype(int))
+    # The reference energies are in the card: the total energy is that of GFN2-xTB.
+    assert result.energy == pytest.approx(kept.energies[label] * 96.48533, abs=80.0)
+    error = (result.forces - kept.forces[atoms] * 964.8533) / 41.84
+    assert np.abs(error).mean() < 6.0
+    assert result.energy_std is not None
+    assert result.energy_std > 0
