@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .potential import Evaluation, Potential
     from .preflight import preflight
     from .system import add_neural_force, create_system
+    from .tuning import tune
 
 __all__ = [
     "Evaluation",
@@ -38,6 +39,7 @@ __all__ = [
     "load_potential",
     "preflight",
     "trust_hash",
+    "tune",
 ]
 
 _MODULES = {
@@ -54,6 +56,7 @@ _MODULES = {
     "export_potential": "export",
     "load_potential": "loading",
     "trust_hash": "loading",
+    "tune": "tuning",
 }
 _SUBMODULES = (
     "analysis",
