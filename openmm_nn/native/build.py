@@ -45,7 +45,7 @@ BUILD_INFO = "build_info.json"
 COMMAND = "python -m openmm_nn.native.build"
 MINIMUM_SWIG = (4, 4)
 # The kernels of "Reference" are those of the CPU platform too.
-_PLATFORMS = {"reference": "Reference", "cpu": "Reference", "opencl": "OpenCL", "cuda": "CUDA"}
+_PLATFORMS = {"reference": "Reference", "cpu": "Reference", "opencl": "OpenCL", "cuda": "CUDA", "hip": "HIP"}
 _LIBRARY_SUFFIXES = (".so", ".dylib")
 _SOURCE = Path(__file__).resolve().parent
 
