@@ -111,12 +111,11 @@ void Engine::setModel(const NeuralForce& force) {
     std::shared_ptr<ModelRunner> newRunner = force.getRunner();
     if (!newRunner) {
         map<string, string> properties = force.getProperties();
-        properties.insert({"device", device});
         if (inputs.numAtoms() < singleThreadAtoms)
             properties.insert({"threads", "1"});
         else if (concurrent)
             properties.insert({"threads", to_string(std::max(1, at::get_num_threads()-1))});
-        newRunner = createRunner(force, inputs.atomicNumbers, properties, platformDouble);
+        newRunner = createRunner(force, inputs.atomicNumbers, properties, platformDouble, device);
     }
     signature = newSignature;
     runner = newRunner;

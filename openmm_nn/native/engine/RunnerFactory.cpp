@@ -9,8 +9,10 @@ using std::map;
 using std::string;
 
 std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, const std::vector<int64_t>& atomicNumbers,
-        const map<string, string>& properties, bool platformDouble) {
-    if (!AOTInductorRunner::recognize(force.getModel()))
+        map<string, string> properties, bool platformDouble, const string& device) {
+    const bool compiled = AOTInductorRunner::recognize(force.getModel());
+    properties.insert({"device", compiled ? "cpu" : device});
+    if (!compiled)
         return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), atomicNumbers, properties, platformDouble);
     const string& hash = force.getModelHash();
     if (!NeuralForce::isTrusted(hash))
