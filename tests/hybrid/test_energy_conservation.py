@@ -133,7 +133,16 @@ def run_twice(
     case: Case, potential: Potential, lengths: dict[float, float], *, settle: float, seed: int, platform: str, link: str
 ) -> dict[float, np.ndarray]:
     """Energies (n, 2) of constant energy dynamics by step in fs, each of its length in ps, from one start at 300 K."""
-    hybrid = create_hybrid_system(case.topology, case.system, potential, select(case, CUT), link=link, charge=0)
+    # In single precision rounding moves the energy: at one seed of three by 0.006 kJ/mol/ps, in 20 ps.
+    hybrid = create_hybrid_system(
+        case.topology,
+        case.system,
+        potential,
+        select(case, CUT),
+        link=link,
+        charge=0,
+        properties={"precision": "double"},
+    )
     assert len(hybrid.links) == 2
     properties = {"Threads": "1"} if platform == "CPU" else {}
     context = mm.Context(hybrid.system, thermostat(seed), mm.Platform.getPlatformByName(platform), properties)
@@ -196,18 +205,14 @@ def measure(
 
 
 def check(result: dict[str, object]) -> None:
-    """No drift beyond three standard errors, and a deviation that falls by 3 to 5 when the step is halved.
+    """No drift beyond three standard errors at any seed, and a deviation that falls by 3 to 5 when the step is halved.
 
-    Vibrations exchange energy over more than the picosecond of a block, so an error from the blocks of one run is too
-    small for its slope of the total energy: the error of the mean is that of the seeds' scatter, if it is larger. What
-    the steps conserve is known sixty times as sharply. It shows that the bundled potential's surface is rougher than a
-    network of springs or the force field, which hold 0.0003 kJ/mol/ps: now and then the energy moves by some hundredths
-    of a kJ/mol. The limit is 0.2 kJ/mol in the run, as much as the total energy fluctuates.
+    What the steps conserve is known sixty times as sharply as the total energy.
     """
-    slope, error = result["mean_slope_and_error_kJ/mol/ps"]
-    assert abs(slope) <= 3 * error
+    for slope, error in result["slopes_of_the_total_energy_and_errors_kJ/mol/ps"]:
+        assert abs(slope) <= 3 * error
     for slope, _ in result["slopes_of_what_verlet_conserves_and_errors_kJ/mol/ps"]:
-        assert abs(slope) <= 0.01
+        assert abs(slope) <= 5e-4
     assert 3.0 < result["ratio_of_mean_deviations"] < 5.0
 
 
@@ -249,7 +254,7 @@ def test_the_bundled_potential_conserves_energy_for_20_ps() -> None:
     result = measure(lambda: load_potential("openmm-nn/hcno-1"), **lengths, platform="CPU", link="fixed")
     record = {
         "what": "constant energy of a hybrid with two cut bonds: 21 atoms of a peptide of 89 by the bundled potential, "
-        "in vacuum, on the CPU platform",
+        "in vacuum, on the CPU platform in double precision",
         "command": "python -m pytest -m soak tests/hybrid/test_energy_conservation.py",
         "step_fs": STEP,
         "picoseconds": lengths["picoseconds"],
