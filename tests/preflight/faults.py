@@ -194,8 +194,8 @@ def pooled(e: Tensor, x: Tensor, z: Tensor, edges: Tensor, shifts: Tensor) -> Te
 
 
 def dropout(e: Tensor, x: Tensor, z: Tensor, edges: Tensor, shifts: Tensor) -> Tensor:
-    """Dropout left on."""
-    return nn.functional.dropout(e, p=0.02, training=True)
+    """Dropout left on: so much that it is not missed by chance in a few evaluations of 24 numbers."""
+    return nn.functional.dropout(e, p=0.2, training=True)
 
 
 def half_inside(inner: Any, x: Tensor, z: Tensor, edges: Tensor, shifts: Tensor) -> Tensor:
