@@ -215,16 +215,16 @@ def _bare_model(
     with quiet_torchscript():
         module = copy.deepcopy(potential.module).eval().to(dtype).to(device)
         elements = [atom.element.atomic_number for atom in topology.atoms()]
-        if hasattr(module, "specialize"):
-            module.specialize(torch.tensor([elements[index] for index in atoms], device=device))
-        if replay and hasattr(module, "make_static"):
-            module.make_static(torch.tensor([elements[index] for index in atoms], device=device))
+        numbers = torch.tensor([elements[index] for index in atoms])
+        for hook in ("specialize", *(["make_static"] if replay else [])):
+            if hasattr(module, hook):
+                getattr(module, hook)(numbers.to(device))
         module = torch.jit.freeze(module)
     x = positions[list(atoms)].value_in_unit(unit.nanometer) / card.length_factor
     x -= x.mean(axis=0)
     values: dict[str, Any] = {
         "positions": torch.tensor(x, dtype=dtype),
-        "atomic_numbers": torch.tensor([elements[index] for index in atoms]),
+        "atomic_numbers": numbers,
         "charge": torch.tensor(0.0, dtype=dtype),
         "multiplicity": torch.tensor(1.0, dtype=dtype),
         "box": torch.zeros(3, 3, dtype=dtype),
