@@ -102,9 +102,9 @@ def write_script(module: Any, extra_files: Mapping[str, str] | None = None) -> b
     return buffer.getvalue()
 
 
-def _stops_gradients(module: Any) -> bool:
-    """Whether a TorchScript module detaches tensors: freezing drops that, and silently changes the gradients."""
-    text = str(module.inlined_graph)
+def _stops_gradients(graph: Any) -> bool:
+    """Whether an inlined graph detaches tensors: freezing drops that, and silently changes the gradients."""
+    text = str(graph)
     return "aten::detach" in text or "prim::data" in text
 
 
@@ -187,7 +187,12 @@ class ModuleRunner:
             parameter.requires_grad_(False)
         if scripted:
             self._warm_up_runs = _WARM_UP_RUNS
-            if _stops_gradients(own):
+            # The message of an error names the methods that were inlined. torch.jit.freeze destroys those that it inlines
+            # itself, and the first error would look for their names in freed memory: they are inlined before, and kept.
+            self._methods = own
+            graph = own._c._get_method("forward").graph
+            torch._C._jit_pass_inline(graph)
+            if _stops_gradients(graph):
                 return own
             with quiet_torchscript():
                 try:

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import pathlib
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -241,3 +243,52 @@ def test_detached_terms_keep_their_meaning() -> None:
 
     result = load_potential(script(Stopped())).evaluate(POSITIONS)
     np.testing.assert_allclose(result.forces, -POSITIONS, rtol=1e-12)
+
+
+FAILING = """
+import openmm as mm, numpy as np, torch
+from openmm_nn import load_potential
+from openmm_nn.errors import ModelError
+
+class Table(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.arange(3.0))
+
+    def row(self, index: torch.Tensor) -> torch.Tensor:
+        return self.table[index]
+
+    def scaled(self, index: torch.Tensor) -> torch.Tensor:
+        return 2.0 * self.row(index)
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return (self.scaled((positions[:, 0] + 5.0).long()) * positions[:, 0]).sum()
+
+potential = load_potential(torch.jit.script(Table().eval()))
+positions = np.zeros((4, 3))
+system = mm.System()
+for _ in positions:
+    system.addParticle(1.0)
+system.addForce(potential.create_force(atoms=range(4)))
+for _ in range(12):
+    try:
+        potential.evaluate(positions)
+    except ModelError as error:
+        assert "out of bounds" in str(error) and "in row" in str(error), error
+    context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatform("Reference"))
+    context.setPositions(positions)
+    try:
+        context.getState(energy=True)
+    except mm.OpenMMException as error:
+        assert "out of bounds" in str(error), error
+    print("said")
+"""
+
+
+def test_error_inside_a_frozen_model_does_not_end_the_process(tmp_path: pathlib.Path) -> None:
+    """torch.jit.freeze leaves the names that an error's traceback wants in freed memory, if nobody keeps them."""
+    program = tmp_path / "failing.py"
+    program.write_text(FAILING)
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.split() == 12 * ["said"]

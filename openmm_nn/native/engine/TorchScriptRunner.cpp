@@ -33,11 +33,9 @@ static void convert(torch::jit::Module& module, torch::ScalarType dtype) {
             buffer.set_data(buffer.to(dtype));
 }
 
-/** Whether a module detaches tensors.  Freezing drops that, and would silently change the forces. */
-static bool stopsGradients(const torch::jit::Module& module) {
-    auto graph = module.get_method("forward").graph()->copy();
-    torch::jit::Inline(*graph);
-    string text = graph->toString(false);
+/** Whether an inlined graph detaches tensors.  Freezing drops that, and would silently change the forces. */
+static bool stopsGradients(const torch::jit::Graph& graph) {
+    string text = graph.toString(false);
     return text.find("aten::detach") != string::npos || text.find("prim::data") != string::npos;
 }
 
@@ -60,7 +58,12 @@ TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& 
             if (hook && signature.hasInput("atomic_numbers"))
                 (*hook)({tensors.array(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
         }
-        if (!stopsGradients(module))
+        // The message of an error names the methods that were inlined.  freeze() destroys those that it inlines itself, and
+        // the first error would look for their names in freed memory: they are inlined before it, and kept.
+        methods = module._ivalue()->compilation_unit();
+        auto graph = module.get_method("forward").graph();
+        torch::jit::Inline(*graph);
+        if (!stopsGradients(*graph))
             module = torch::jit::freeze(module);
     }
     catch (const c10::Error& e) {

@@ -23,6 +23,8 @@ public:
     }
 private:
     std::vector<at::Tensor> gradient(const at::Tensor& energy, const at::Tensor& weights, const std::vector<at::Tensor>& variables, bool keepGraph) const;
+    /** Of the module as it was read: a frozen one's graph points to its methods. */
+    std::shared_ptr<torch::jit::CompilationUnit> methods;
     torch::jit::Module module;
 };
 
