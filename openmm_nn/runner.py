@@ -187,10 +187,10 @@ class ModuleRunner:
             parameter.requires_grad_(False)
         if scripted:
             self._warm_up_runs = _WARM_UP_RUNS
-            # The message of an error names the methods that were inlined. torch.jit.freeze destroys those that it inlines
-            # itself, and the first error would look for their names in freed memory: they are inlined before, and kept.
-            self._methods = own
-            graph = own._c._get_method("forward").graph
+            # The message of an error names the methods that were inlined. torch.jit.freeze destroys those that it
+            # inlines, and the first error would look for names in freed memory: they are inlined before, and kept.
+            self._methods: Any = own
+            graph = self._methods._c._get_method("forward").graph
             torch._C._jit_pass_inline(graph)
             if _stops_gradients(graph):
                 return own
