@@ -7,7 +7,7 @@ import copy
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -189,7 +189,7 @@ class ModuleRunner:
             self._warm_up_runs = _WARM_UP_RUNS
             # The message of an error names the methods that were inlined. torch.jit.freeze destroys those that it
             # inlines, and the first error would look for names in freed memory: they are inlined before, and kept.
-            self._methods: Any = own
+            self._methods = cast(Any, own)
             graph = self._methods._c._get_method("forward").graph
             torch._C._jit_pass_inline(graph)
             if _stops_gradients(graph):
