@@ -57,8 +57,9 @@ docs: native
 	$(RUN) -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 	$(RUN) -m sphinx -q -W --keep-going -b doctest -d docs/_build/doctrees docs docs/_build/doctest
 
+# A file of tests stays on one of the two workers: its fixtures are made once.
 test: native lint docs
-	$(RUN) -m pytest --durations=15
+	$(RUN) -m pytest -n 2 --dist loadfile --durations=15
 
 # Every family of models in an environment of its own, since their libraries conflict; results are kept as JSON.
 test-formats: native
