@@ -180,22 +180,31 @@ class RunDirectory:
         Raises
         ------
         RunError
-            If a run is in it already, or other files are.
+            If a run is in it already, or other files are. One that ended before its System was made does not count.
         """
-        if self.runfile.exists():
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(
+                message("directory", f"{str(self.path)!r}, which is a file", "a new or empty directory",
+                        "give another name with --output")
+            )  # fmt: skip
+        if self.runfile.exists() and self._began():
             raise RunError(
                 message("directory", f"{str(self.path)!r}, which holds a run already", "a new or empty directory",
                         f"go on with it by `openmm-nn continue {self.path}`, or give another name with --output")
             )  # fmt: skip
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in self.path.iterdir() if entry.name not in (".lock", "record.json")]
+        others = [entry.name for entry in self.path.iterdir() if entry.name not in (".lock", "record.json", "run.yaml")]
         others = [name for name in others if not name.endswith(".new")]
         if others:
             raise RunError(
                 message("directory", f"{str(self.path)!r}, which holds other files ({', '.join(sorted(others)[:3])})",
                         "a new or empty directory", "give another name with --output")
             )  # fmt: skip
+
+    def _began(self) -> bool:
+        """Whether a run got as far as a System; one that was refused before may simply be run again."""
+        return any(path.exists() for path in (self.topology, self.system, self.checkpoint))
 
     def lock(self) -> None:
         """Keep other processes from running in this directory; the lock ends with the process.

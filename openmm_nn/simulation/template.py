@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ _SIDE_CHAINS = ("ASN", "GLN", "HID", "HIE", "ILE", "LEU", "PHE", "SER", "THR", "
 _BACKBONE = "name N H CA HA C O"
 _NUCLEIC = ("A", "C", "G", "U", "DA", "DC", "DG", "DT", "DI")
 _COMPANIONS = {"amber": (".inpcrd", ".rst7", ".crd", ".rst"), "gromacs": (".gro",), "charmm": (".crd", ".pdb", ".cif")}
+_NO_HYDROGENS = "There are no hydrogens in the region: add them first, with PDBFixer or openmm.app.Modeller."
 _SMALL = 300  # atoms: what a potential is asked to describe as a whole
 _LEAST_DENSITY = 0.92  # g/mL: less is no liquid water
 _DEFAULT = "openmm-nn/hcno-1"
@@ -64,7 +67,7 @@ def write_template(structure: str | Path, target: str | Path) -> Path:
     Returns
     -------
     pathlib.Path
-        The run file.
+        The run file. What keeps it from being run, or from giving a result, is written into it and warned of.
 
     Raises
     ------
@@ -90,6 +93,10 @@ def write_template(structure: str | Path, target: str | Path) -> Path:
         raise ParameterError(
             message("structure", f"{str(source)!r}: no such file", "a file that exists", "correct the path")
         )
+    if not file.resolve().parent.is_dir():
+        raise ParameterError(
+            message("run file", f"{str(file)!r}, whose folder does not exist", "a folder that exists", "make it first")
+        )
     if file.exists():
         raise RunError(
             message("run file", f"{str(file)!r}, which exists", "a new file",
@@ -99,6 +106,8 @@ def write_template(structure: str | Path, target: str | Path) -> Path:
     found = _look(_topology(entry, file), kind)
     write_atomically(file, _text(source, kind, entry, found))
     RunFile.load(file)
+    for remark in _remarks(found):
+        warnings.warn(remark, UserWarning, stacklevel=2)
     return file
 
 
@@ -241,7 +250,7 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
             f"  {key}: {'[' + ', '.join(map(_quoted, value)) + ']' if isinstance(value, list) else _quoted(value)}"
         )
     if not found.hydrogens:
-        lines += ["  # There are no hydrogens in the region: add them first (openmm.app.Modeller, or PDBFixer)."]
+        lines += _comment(_NO_HYDROGENS)
     lines += ["", *_forcefield_lines(kind, found)]
     lines += [
         f"# {remark}",
@@ -298,13 +307,48 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
 
 
 def _density_lines(found: _Findings) -> list[str]:
+    text = _density_remark(found)
+    return _comment(text) if text else []
+
+
+def _density_remark(found: _Findings) -> str:
     if not found.water or found.density is None or found.density > _LEAST_DENSITY:
-        return []
-    return [
-        f"  # The box holds {found.density:.2f} g/mL, too little for water: part of it is empty. Let it shrink first,",
-        "  # in a run of the force field alone (no `potential`, no `region`, `ensemble: NPT`), and begin with its",
-        "  # equilibrated.pdb.",
-    ]
+        return ""
+    return (
+        f"The box holds {found.density:.2f} g/mL, too little for water: part of it is empty. Let it shrink first, in a "
+        "run of the force field alone (no `potential`, no `region`, `ensemble: NPT`), and begin with its "
+        "equilibrated.pdb."
+    )
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 112, initial_indent="  # ", subsequent_indent="  # ", break_long_words=False)
+
+
+def _unknown_remarks(found: _Findings) -> list[str]:
+    """Say why the force field does not know residues: something is missing, or it is no protein, nucleic or water."""
+    usual = {*_WATER, *_IONS, *_AMINO, *_NUCLEIC}
+    remarks = []
+    for names, remedy in (
+        ([name for name in found.unknown if name.upper() in usual],
+         "atoms are missing, most often hydrogens. PDBFixer or openmm.app.Modeller adds them."),
+        ([name for name in found.unknown if name.upper() not in usual],
+         "add an XML file that does (openmmforcefields makes them)."),
+    ):  # fmt: skip
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            remarks.append(f"The force field does not know {', '.join(names[:5])}{more} as they are here: {remedy}")
+    return remarks
+
+
+def _remarks(found: _Findings) -> list[str]:
+    """Return what should be known before the run file is run."""
+    remarks = [] if found.hydrogens else [_NO_HYDROGENS]
+    remarks += [] if found.whole else _unknown_remarks(found)
+    name, said = _choose_potential(found.elements)
+    remarks += [f"{name}: {said}"] if "NOT" in said else []
+    density = _density_remark(found)
+    return [*remarks, *([density] if density else [])]
 
 
 def _forcefield_lines(kind: str, found: _Findings) -> list[str]:
@@ -314,11 +358,8 @@ def _forcefield_lines(kind: str, found: _Findings) -> list[str]:
     lines = ["# The rest, and its coupling to the region, is classical.", "forcefield:"]
     if kind in ("pdb", "pdbx"):
         lines.append("  files: [amber14-all.xml, amber14/tip3p.xml]")
-        if found.unknown:
-            names = ", ".join(found.unknown[:5])
-            lines.append(
-                f"  # These files do not know {names}: add an XML file that does (openmmforcefields makes them)."
-            )
+        for text in _unknown_remarks(found):
+            lines += _comment(text)
     else:
         lines[0] = "# The files of the structure bring the force field; these are its options."
     lines.append(f"  nonbonded: {method}")
