@@ -82,7 +82,7 @@ def message(argument: str, got: str, allowed: str, remedy: str) -> str:
     allowed
         What is allowed.
     remedy
-        What to do, as a command or a sentence without its final period.
+        What to do, as a command, a sentence without its final period, or a question.
 
     Returns
     -------
@@ -95,4 +95,5 @@ def message(argument: str, got: str, allowed: str, remedy: str) -> str:
     >>> message("precision", "'half'", "'model', 'single' or 'double'", "leave it out to follow the card")
     "precision: got 'half'; allowed: 'model', 'single' or 'double'. To fix: leave it out to follow the card."
     """
-    return f"{argument}: got {got}; allowed: {allowed}. To fix: {remedy}."
+    end = "" if remedy.endswith("?") else "."
+    return f"{argument}: got {got}; allowed: {allowed}. To fix: {remedy}{end}"

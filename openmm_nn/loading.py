@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,16 +123,33 @@ def _not_found(text: str, path: Path) -> ModelError:
     known = [entry.name for entry in available_potentials()]
     reasons = "; ".join(f"{name}: {why}" for name, why in unavailable_formats().items())
     other = f" (not available: {reasons})" if reasons else ""
-    close = difflib.get_close_matches(text, known, 2)
+    close = similar_names(text, known)
     # A family can have dozens of names: one of each is enough here.
     first = {name.partition("/")[0]: name for name in reversed(known)}
     shown = ", ".join(name for name in known if name in first.values())
-    remedy = f"did you mean {' or '.join(close)}" if close else "correct the path or the name"
+    remedy = f"did you mean {' or '.join(close)}?" if close else "correct the path or the name"
     return ModelError(
         message("source", f"{text!r}, which is neither a file nor a name that is known",
                 f"a file that exists, or a name such as {shown}; `openmm-nn models --all` has all {len(known)}{other}",
                 remedy)
     )  # fmt: skip
+
+
+def similar_names(text: str, known: Iterable[str]) -> list[str]:
+    """Return at most two names that may have been meant, whatever their case and without what comes before a slash.
+
+    Examples
+    --------
+    >>> from openmm_nn.loading import similar_names
+    >>> similar_names("HCNO-1", ["openmm-nn/hcno-1", "ani2x"]), similar_names("ANI-2x", ["ani2x"])
+    (['openmm-nn/hcno-1'], ['ani2x'])
+    """
+    by_name: dict[str, str] = {}
+    for name in known:
+        by_name.setdefault(name.lower(), name)
+        by_name.setdefault(name.lower().rpartition("/")[2], name)
+    close = difflib.get_close_matches(text.lower(), by_name, 2)
+    return list(dict.fromkeys(by_name[name] for name in close))
 
 
 def _load_file(path: Path, card: ModelCard | None, device: str | None) -> Potential:

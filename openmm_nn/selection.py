@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from openmm.app import Topology
 
 __all__ = ["select_atoms"]
+
+_LANGUAGE = "MDTraj's selection language, such as 'resname LIG', 'resSeq 45 to 48', 'chainid 0' or 'index 0 to 21'"
+_LONG = 160
+_MANY = 12
 
 
 def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> tuple[int, ...]:
@@ -54,7 +59,12 @@ def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> 
     indices = _by_mdtraj(topology, atoms, argument) if by_text else _by_values(atoms, count, argument)
     if not indices:
         raise ParticleError(
-            message(argument, f"{atoms!r:.60}, which is empty", "at least one atom", "check it against the topology")
+            message(
+                argument,
+                f"{atoms!r:.60}, which is empty",
+                "at least one atom",
+                f"check it against the topology{_residue_names(topology)}",
+            )
         )
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong:
@@ -80,12 +90,21 @@ def _by_mdtraj(topology: Topology, selection: str, argument: str) -> list[int]:
     try:
         return [int(index) for index in mdtraj.Topology.from_openmm(topology).select(selection)]
     except (ValueError, SyntaxError, AttributeError, TypeError, NameError) as error:
-        reason = str(error).strip().splitlines()
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        found = re.search(r"found .*\Z", reason)
+        # What the parser expected can fill a page.
+        reason = reason if len(reason) <= _LONG else (found[0] if found else reason[:_LONG])
         raise ParticleError(
-            message(argument, f"{selection!r}, which MDTraj does not understand ({reason[0] if reason else error!r})",
-                    "MDTraj's selection language, such as 'resname LIG'",
-                    "correct the selection; MDTraj's documentation has the selection language")
+            message(argument, f"{selection!r}, which MDTraj does not understand ({reason})",
+                    _LANGUAGE, f"MDTraj's documentation has the selection language{_residue_names(topology)}")
         ) from error  # fmt: skip
+
+
+def _residue_names(topology: Topology) -> str:
+    """List the residues that a selection could name."""
+    names = list(dict.fromkeys(residue.name for residue in topology.residues()))
+    more = "" if len(names) <= _MANY else f" and {len(names) - _MANY} more"
+    return f"; the residues here are {', '.join(names[:_MANY])}{more}" if names else ""
 
 
 def _by_values(atoms: Any, count: int, argument: str) -> list[int]:

@@ -87,9 +87,10 @@ def _platforms() -> Iterator[Finding]:
     import openmm
 
     from .. import native
+    from ..simulation.preparation import kernel_platforms
 
     names = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
-    kernels = _kernels()
+    kernels = kernel_platforms()
     for name in names:
         own = name in ("Reference", "CPU") or name in kernels
         extra = "" if own or not native.available() else "; this build of openmm_nn has no kernels for it"
@@ -102,16 +103,6 @@ def _platforms() -> Iterator[Finding]:
     failed = openmm.Platform.getPluginLoadFailures()
     for text in failed:
         yield Finding("note", "OpenMM plugin", " ".join(text.split())[:160])
-
-
-def _kernels() -> set[str]:
-    """Platforms for which the extension in use has kernels, wherever it lies."""
-    from .. import native
-
-    if not native.available():
-        return set()
-    folder = Path(native.load().__file__ or "").parent / "lib" / "plugins"
-    return {path.stem.removeprefix("libOpenMMNN") for path in folder.glob("libOpenMMNN*.so")}
 
 
 def _works(name: str) -> tuple[bool, str]:

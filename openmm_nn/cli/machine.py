@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from typing import Annotated
 
 import typer
@@ -21,17 +19,16 @@ PASS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_n
 def bench(context: typer.Context) -> None:
     """Measure the time of a step, against peers that are installed; `openmm-nn bench step --help` says more."""
     with readable():
-        before = sys.argv
-        sys.argv = ["openmm-nn bench", *context.args]
-        try:
-            runpy.run_module("openmm_nn.bench", run_name="__main__")
-        finally:
-            sys.argv = before
+        from ..bench.__main__ import main
+
+        main(context.args, prog="openmm-nn bench")
 
 
 def build(
     force: Annotated[bool, typer.Option("--force", help="Build even if an extension that fits is there.")] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Compilers at a time; by default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Compilers at a time; by default one a core.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the output of every step.")] = False,
     platform: Annotated[
         list[str] | None, typer.Option("--platform", help="Fail if it cannot be built: cuda, opencl; may be repeated.")

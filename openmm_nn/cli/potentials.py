@@ -159,8 +159,9 @@ def export(
             try:
                 given = ModelCard.from_json(card.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
                 raise CardError(
-                    message("--card", f"{str(card)!r}: {error}", "a JSON file", "correct the path")
+                    message("--card", f"{str(card)!r}: {reason}", "a JSON file", "correct the path")
                 ) from error
         if target.exists():
             fail(f"FILE: got {str(target)!r}, which exists; allowed: a new file. To fix: give another name.")
@@ -197,7 +198,7 @@ def preflight(
         str | None, typer.Option("--select", metavar="MDTRAJ", help="The atoms that the potential will describe.")
     ] = None,
     charge: Annotated[int, typer.Option("--charge", help="Of these atoms together, in e.")] = 0,
-    multiplicity: Annotated[int, typer.Option("--multiplicity", help="Spin multiplicity.")] = 1,
+    multiplicity: Annotated[int, typer.Option("--multiplicity", min=1, help="Spin multiplicity.")] = 1,
     periodic: Annotated[bool, typer.Option("--periodic", help="Give the potential the box of the structure.")] = False,
     timestep: Annotated[float, typer.Option("--timestep", help="Of the simulation to come, in fs.")] = 0.5,
     temperature: Annotated[float, typer.Option("--temperature", help="Of the simulation to come, in K.")] = 300.0,
@@ -228,8 +229,15 @@ def preflight(
         from .. import load_potential
         from ..preflight import preflight as examine
         from ..selection import select_atoms
+        from ..simulation.schema import STRUCTURE_KINDS
         from ..simulation.structures import read_coordinates
 
+        if Path(source).suffix.lower() in STRUCTURE_KINDS and structure.suffix.lower() not in STRUCTURE_KINDS:
+            fail(f"POTENTIAL: got {source!r}, a structure; allowed: a model file, or a name that `openmm-nn models` "
+                 f"lists. To fix: give the potential first: openmm-nn preflight {structure} {source}")  # fmt: skip
+        if report is not None and not report.resolve().parent.is_dir():
+            fail(f"--json: got {str(report)!r}, whose folder does not exist; allowed: a folder that exists. "
+                 "To fix: make it first.")  # fmt: skip
         topology, positions = read_coordinates(structure)
         atoms = list(topology.atoms())
         chosen = tuple(range(len(atoms))) if select is None else select_atoms(topology, select, argument="--select")

@@ -57,6 +57,7 @@ def run(
             return
         if file is None:
             fail("RUN.yaml: nothing given; to write a run file: openmm-nn run --init STRUCTURE")
+        _is_run_file(file)
         from ..simulation import RunFile
 
         runfile = RunFile.load(file)
@@ -76,6 +77,20 @@ def run(
         with showing() as progress, _interruptible(target):
             result = simulation.run(runfile, target, progress=progress)
         _tell(result.status, result.reason, target)
+
+
+def _is_run_file(file: Path) -> None:
+    """Say what to do with what is taken for a run file easily."""
+    from ..errors import RunFileError, message
+    from ..simulation.schema import STRUCTURE_KINDS
+
+    if file.suffix.lower() in STRUCTURE_KINDS:
+        what, remedy = f"{str(file)!r}, a structure", f"write one for it: openmm-nn run --init {file}"
+    elif (file / "run.yaml").is_file():
+        what, remedy = f"{str(file)!r}, the folder of a run", f"go on with it by `openmm-nn continue {file}`"
+    else:
+        return
+    raise RunFileError(message("RUN.yaml", what, "a run file", remedy))
 
 
 def _init(structure: Path, file: Path | None) -> None:

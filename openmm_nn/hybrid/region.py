@@ -204,7 +204,7 @@ class Region:
         )
         return (
             f"region of {len(self)} atoms, {self.formula}, {charge}, "
-            f"guessed formal charge {self.guessed_charge:+d} (a guess), {len(self.cut_bonds)} cut bonds"
+            f"formal charge {self.guessed_charge:+d} as a guess, {len(self.cut_bonds)} cut bonds"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -84,7 +85,9 @@ def select(names: Iterable[str] | None) -> tuple[str, ...]:
     wanted = (names,) if isinstance(names, str) else tuple(names)
     for name in wanted:
         if name not in _CHECKS:
-            raise ParameterError(message("checks", repr(name), ", ".join(_CHECKS), "choose among these names"))
+            close = difflib.get_close_matches(str(name), _CHECKS, 1)
+            remedy = f"did you mean {close[0]}?" if close else "choose among these names"
+            raise ParameterError(message("checks", repr(name), ", ".join(_CHECKS), remedy))
     return tuple(name for name in _CHECKS if name in wanted)
 
 

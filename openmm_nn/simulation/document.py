@@ -19,6 +19,14 @@ Path = tuple[str | int, ...]
 _LARGEST = 200_000
 _DEEPEST = 12
 _LONG = 60
+_MOST = 2**31
+_SYNONYMS = {
+    "gpu": "choose CUDA, HIP or OpenCL, which run on GPUs, or `auto`",
+    "float32": "write `single`",
+    "float64": "write `double`",
+    "mixed": "choose `single` or `double`; OpenMM's own is `properties: {Precision: mixed}` below `dynamics:`",
+}
+"""What to write instead of words that other programs have."""
 _PREFIX = "tag:yaml.org,2002:"
 
 
@@ -129,12 +137,7 @@ def read_document(text: str, name: str) -> Document:
         node = _yaml().compose(text)
         data = None if node is None else _value(node, (), lines, name)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise RunFileError(
-            message(f"{name}{where}", f"no YAML: {error.problem or error.context}", "one 'key: value' on a line",
-                    "look at the colons, quotes and indentation of this line and the one above; spaces, no tabs")
-        ) from error  # fmt: skip
+        raise _no_yaml(error, name) from error
     except RunFileError:
         raise
     except (YAMLError, RecursionError, ValueError) as error:
@@ -144,7 +147,7 @@ def read_document(text: str, name: str) -> Document:
                     "start from `openmm-nn run --init STRUCTURE`")
         ) from error  # fmt: skip
     if not isinstance(data, dict):
-        what = "an empty file" if data is None else f"a {type(data).__name__}"
+        what = {"NoneType": "an empty file", "list": "a list", "str": "text"}.get(type(data).__name__, "a number")
         raise RunFileError(
             message(f"{name}, line 1", what, "keys such as structure, potential, dynamics, produce",
                     "start from `openmm-nn run --init STRUCTURE`")
@@ -152,6 +155,22 @@ def read_document(text: str, name: str) -> Document:
     document = Document(name, data, lines)
     _check(document, data, SCHEMA, ())
     return document
+
+
+def _no_yaml(error: Any, name: str) -> RunFileError:
+    """Say where a file ceases to be YAML: where what was left open begins, and where the reader gave up."""
+    mark, start = error.problem_mark or error.context_mark, error.context_mark
+    opened = str(error.context or "").endswith(("a simple key", "a quoted scalar", "a flow sequence", "a flow mapping"))
+    if opened and start is not None and mark is not None and start.line < mark.line:
+        where, what = f", line {start.line + 1}", f"{error.problem}, noticed on line {mark.line + 1}"
+    else:
+        where, what = f", line {mark.line + 1}" if mark is not None else "", str(error.problem or error.context)
+    remedy = "look at the colons, quotes and indentation of this line and the one above; spaces, no tabs"
+    if what.startswith("mapping values"):
+        remedy = f"put text that has a colon in quotes; else {remedy}"
+    elif what.startswith("could not find expected ':'"):
+        remedy = f"write a space after the colon, as in `key: value`; else {remedy}"
+    return RunFileError(message(f"{name}{where}", f"no YAML: {what}", "one 'key: value' on a line", remedy))
 
 
 def _examine_events(events: Iterable[Any], name: str) -> None:
@@ -227,7 +246,7 @@ def _check(document: Document, value: Any, schema: Mapping[str, Any], path: Path
         checker(document, value, schema, path)
     elif kind == "boolean":
         if not isinstance(value, bool):
-            raise document.wrong(path, "true or false", f"write `{path[-1]}: true` or `{path[-1]}: false`")
+            raise document.wrong(path, "true or false", f"write {_written(path, 'true')} or {_written(path, 'false')}")
     else:
         _check_number(document, value, schema, path)
 
@@ -235,8 +254,7 @@ def _check(document: Document, value: Any, schema: Mapping[str, Any], path: Path
 def _check_object(document: Document, value: Any, schema: Mapping[str, Any], path: Path) -> None:
     properties: Mapping[str, Any] = schema.get("properties", {})
     if not isinstance(value, dict):
-        names = f"the keys {', '.join(properties)}" if properties else "keys with values"
-        raise document.wrong(path, names, f"write them on lines of their own, indented, below `{path[-1]}:`")
+        raise document.wrong(path, _keys(properties), _below(value, schema, path))
     for key, item in value.items():
         if key in properties:
             _check(document, item, properties[key], (*path, key))
@@ -252,6 +270,47 @@ def _check_object(document: Document, value: Any, schema: Mapping[str, Any], pat
             raise document.error(path, f"no {key!r}", f"{key}: {what}", f"add `{key}: {example}` {where}")
 
 
+def _written(path: Path, value: object) -> str:
+    """Write a key with a value, or an item of a list, as it stands in a file."""
+    return f"`{value}`" if isinstance(path[-1], int) else f"`{path[-1]}: {value}`"
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"'
+
+
+def _example(schema: Mapping[str, Any]) -> object:
+    """Return a value that would be allowed."""
+    if schema["type"] == "array":
+        count, items = max(1, schema.get("minItems", 1)), schema["items"]
+        return f"[{', '.join(str(index if items['type'] == 'integer' else _example(items)) for index in range(count))}]"
+    kinds = {"integer": schema.get("minimum", 0), "number": 1.0, "boolean": "true"}
+    given = next(iter(schema.get("examples", schema.get("enum", ()))), kinds.get(schema["type"], _quoted("...")))
+    return schema.get("default", given)
+
+
+def _keys(properties: Mapping[str, Any]) -> str:
+    names = list(properties)
+    if not names:
+        return "keys with values"
+    return f"the key {names[0]}" if len(names) == 1 else f"the keys {', '.join(names)}"
+
+
+def _below(value: object, schema: Mapping[str, Any], path: Path) -> str:
+    """Say how a section is written whose value is none."""
+    required = schema.get("required") or list(schema.get("properties", ()))[:1]
+    if not required or len(required) > 1:
+        return f"write them on lines of their own, indented, below `{path[-1]}:`"
+    part = schema["properties"][required[0]]
+    fits = isinstance(value, str) and part["type"] == "string" and ("x-dimension" not in part or _fits(value, part))
+    shown = value if fits else _example(part)
+    return f"write `{required[0]}: {shown}` on a line of its own, indented, below `{path[-1]}:`"
+
+
+def _fits(value: str, schema: Mapping[str, Any]) -> bool:
+    return parse_quantity(value, schema["x-dimension"]) is not None
+
+
 def _unknown_key(document: Document, path: Path, known: Iterable[str]) -> RunFileError:
     names = list(known)
     key = str(path[-1])
@@ -262,22 +321,40 @@ def _unknown_key(document: Document, path: Path, known: Iterable[str]) -> RunFil
     if close:
         remedy = f"did you mean `{close[0]}`?"
     elif elsewhere:
-        remedy = f"did you mean `{elsewhere[0]}`? Move it there"
+        remedy = f"move it there: `{elsewhere[0]}`"
     else:
-        remedy = "remove it, or choose one of these"
+        remedy = f"write `{names[0]}` instead" if len(names) == 1 else "remove it, or choose one of these"
     where = f"keys of {_dotted(path[:-1])}" if len(path) > 1 else "keys"
-    return document.error(path, "a key that does not exist", f"the {where}: {', '.join(names)}", remedy.rstrip("?"))
+    return document.error(path, "a key that does not exist", f"the {where}: {', '.join(names)}", remedy)
 
 
 def _check_array(document: Document, value: Any, schema: Mapping[str, Any], path: Path) -> None:
     if not isinstance(value, list):
-        raise document.wrong(path, "a list", f"write `{path[-1]}: [{value if value is not None else '...'}]`")
+        raise document.wrong(path, "a list", _as_list(value, schema, path))
     least, most = schema.get("minItems", 0), schema.get("maxItems")
     if len(value) < least or (most is not None and len(value) > most):
         allowed = f"{least} values" if most == least else f"at least {least}"
-        raise document.error(path, f"{len(value)} values", allowed, f"give {schema['description']}")
+        raise document.error(path, f"{len(value)} values", allowed, _like(schema, path))
     for index, item in enumerate(value):
         _check(document, item, schema["items"], (*path, index))
+
+
+def _as_list(value: object, schema: Mapping[str, Any], path: Path) -> str:
+    """Say how a list is written: with the value that was given, if it may be in it alone."""
+    items = schema["items"]
+    alone = schema.get("minItems", 0) <= 1 and items["type"] == "string" and isinstance(value, str)
+    if alone and "x-dimension" not in items:
+        return f"write {_written(path, f'[{value}]')}"
+    span = re.fullmatch(r"\s*(\d+)\s*(?:-|to|:)\s*(\d+)\s*", str(value))
+    if path == ("region", "atoms") and span:
+        return f"write `select: index {span[1]} to {span[2]}` instead, or list the indices: `atoms: [0, 1, 2]`"
+    return _like(schema, path)
+
+
+def _like(schema: Mapping[str, Any], path: Path) -> str:
+    """Say how a value is written, and what it means."""
+    meaning = schema.get("description")
+    return f"write it like {_written(path, _example(schema))}" + (f" ({meaning})" if meaning else "")
 
 
 def _check_string(document: Document, value: Any, schema: Mapping[str, Any], path: Path) -> None:
@@ -287,10 +364,17 @@ def _check_string(document: Document, value: Any, schema: Mapping[str, Any], pat
         if value not in schema["enum"]:
             close = difflib.get_close_matches(str(value).lower(), [name.lower() for name in schema["enum"]], 1, 0.6)
             guess = next((name for name in schema["enum"] if close and name.lower() == close[0]), None)
-            remedy = f"did you mean `{guess}`" if guess else f"choose one: {schema['description']}"
-            raise document.wrong(path, ", ".join(schema["enum"]), remedy)
+            remedy = f"did you mean `{guess}`?" if guess else f"choose one of these: {schema['description']}"
+            raise document.wrong(path, ", ".join(schema["enum"]), _SYNONYMS.get(str(value).lower(), remedy))
     elif not isinstance(value, str) or len(value) < schema.get("minLength", 0):
-        raise document.wrong(path, f"text: {schema['description']}", "write it in quotes if it looks like a number")
+        meaning = schema.get("description", "")
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        remedy = (
+            f"write it in quotes: {_written(path, _quoted(value))}"
+            if plain
+            else f"write it like {_written(path, _example(schema))}"
+        )
+        raise document.wrong(path, f"text: {meaning}" if meaning else "text", remedy)
 
 
 def _check_quantity(document: Document, value: Any, schema: Mapping[str, Any], path: Path) -> None:
@@ -302,17 +386,16 @@ def _check_quantity(document: Document, value: Any, schema: Mapping[str, Any], p
         names = ["kJ/mol/nm", "kcal/mol/A", "eV/A"]
     if number is None:
         bare = isinstance(value, int | float) and not isinstance(value, bool)
-        remedy = (
-            f"write the unit too, such as `{path[-1]}: {example}`" if bare else f"write it like `{path[-1]}: {example}`"
-        )
+        shown = _written(path, example)
+        remedy = f"write the unit too, such as {shown}" if bare else f"write it like {shown}"
         raise document.wrong(path, f"a {dimension} with its unit ({', '.join(names)})", remedy)
     most = parse_quantity(schema.get("x-most"), dimension)
     if number < 0 or (number == 0 and not schema["x-zero"]):
         raise document.wrong(path, f"a {dimension} of {'zero or more' if schema['x-zero'] else 'more than zero'}",
-                             f"write it like `{path[-1]}: {example}`")  # fmt: skip
+                             f"write it like {_written(path, example)}")  # fmt: skip
     if most is not None and number > most:
         raise document.wrong(
-            path, f"at most {schema['x-most']}", f"look at the unit; common is `{path[-1]}: {example}`"
+            path, f"at most {schema['x-most']}", f"look at the unit; common is {_written(path, example)}"
         )
 
 
@@ -325,9 +408,10 @@ def _check_number(document: Document, value: Any, schema: Mapping[str, Any], pat
     name += f" of {least} or more" if least is not None else ""
     name += f" above {above}" if above is not None else ""
     name += f", at most {most}" if most is not None else ""
+    name += f", less than {_MOST}" if isinstance(value, int | float) and abs(value) >= _MOST else ""
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    right = right and abs(value) < 2**31
+    right = right and abs(value) < _MOST
     right = right and ("enum" not in schema or value in schema["enum"])
     right = right and (least is None or value >= least) and (above is None or value > above)
     if not (right and (most is None or value <= most)):
-        raise document.wrong(path, name, f"give {schema.get('description', 'such a number')}")
+        raise document.wrong(path, name, _like(schema, path))

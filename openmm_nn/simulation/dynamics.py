@@ -18,6 +18,7 @@ from ..errors import RunError, message
 from .checkpoints import Point, save_point
 from .directory import APPENDED, RunDirectory, write_atomically
 from .guards import Event
+from .preparation import trajectory_atoms
 from .progress import Progress, ProgressCallback
 from .reporters import EventFile, FlaggedFrames, Log, SpreadFile, Trajectory
 from .runfile import RunFile
@@ -106,7 +107,7 @@ class Dynamics:
         self.intervals = Intervals.of(runfile, self.committee is not None)
         self.watch = Watch(make_guards(runfile, topology, region, self.measure))
         self._progress = progress
-        self._atoms = self._trajectory_atoms()
+        self._atoms = trajectory_atoms(runfile, topology)
         self._log: Log | None = None
         self._last_good: Any = None
         self._elapsed = 0.0
@@ -127,16 +128,6 @@ class Dynamics:
         )  # fmt: skip
 
     # -- files ------------------------------------------------------------------------------------------------------
-
-    def _trajectory_atoms(self) -> tuple[int, ...] | None:
-        select = self.runfile.get("reporters", "atoms")
-        if select is None or select == "all":
-            return None
-        from ..selection import select_atoms
-        from .preparation import located
-
-        with located(self.runfile, "reporters", "atoms"):
-            return select_atoms(self.topology, select)
 
     def _open(self, frames: int = 0) -> None:
         """Open the files that grow."""

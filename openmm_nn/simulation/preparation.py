@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from .. import native
 from ..errors import OpenMMNNError, RunFileError
 from ..formats import find_format
 from ..hybrid import HybridSystem, create_hybrid_system
-from ..loading import available_potentials, load_potential
+from ..loading import available_potentials, load_potential, similar_names
 from ..potential import Potential
+from ..selection import select_atoms
 from ..system import create_system
 from .runfile import RunFile
 from .schema import SCHEMA
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _FASTEST = ("CUDA", "HIP")
+_LONG_STEP = 0.001  # ps
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,27 @@ def located(runfile: RunFile, *path: str) -> Iterator[None]:
         given = runfile.document.get(*where)
         shown = "" if given is None or isinstance(given, dict) or repr(given) in text else f" {given!r}"
         raise RunFileError(
-            f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {text}"
+            f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {in_keys(text)}"
         ) from error
+
+
+def in_keys(text: str) -> str:
+    """Write the arguments that a message of the library names as the keys that a run file has for them.
+
+    Examples
+    --------
+    >>> from openmm_nn.simulation.preparation import in_keys
+    >>> in_keys("give allow_cuts=[(6, 4)].")
+    'give `allow_cuts: [[6, 4]]`.'
+    """
+    text = text.replace(" remove_constraints=False keeps them.", "")
+    text = text.replace("make the classical System with hydrogenMass=3*amu", "give `forcefield.hydrogen_mass: 3 amu`")
+
+    def key(found: re.Match[str]) -> str:
+        value = found[2].replace("(", "[").replace(")", "]").strip("'")
+        return f"`{found[1]}: {value.lower() if value in ('True', 'False') else value}`"
+
+    return re.sub(r"\b(allow_cuts|charge|charge_scheme|expand|long_range)=(\[.*?\]|'\w+'|[-+]?\w+)", key, text)
 
 
 def prepare(runfile: RunFile) -> Prepared:
@@ -136,8 +156,10 @@ def prepare(runfile: RunFile) -> Prepared:
             with located(runfile, "potential", "name"):
                 system = create_system(topology, potential, **system_options(runfile))
             region = tuple(range(topology.getNumAtoms()))
-    said = [f"{entry.message}" for entry in caught if issubclass(entry.category, UserWarning)]
+    said = [in_keys(f"{entry.message}") for entry in caught if issubclass(entry.category, UserWarning)]
+    said += _advice(runfile, region, topology)
     _check_ensemble(runfile, system)
+    trajectory_atoms(runfile, topology)
     add_barostat(runfile, system)
     return Prepared(topology, structure.positions, system, potential, hybrid, region, tuple(dict.fromkeys(said)))
 
@@ -157,11 +179,12 @@ def read_potential(runfile: RunFile) -> Potential:
     if not local.is_file() and name not in names and find_format(name) is None:
         folder = local.parent
         files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        close = difflib.get_close_matches(name, [*names, *files], 1, 0.5)
+        close = similar_names(name, [*names, *files])
         raise runfile.error(
             "potential", "name", allowed="a model file that exists, or a name that `openmm-nn models` lists",
-            remedy=f"did you mean {close[0]}" if close else "correct the path; it begins where the run file is",
+            remedy=f"did you mean {close[0]}?" if close else "correct the path; it begins where the run file is",
         )  # fmt: skip
+    _check_device(runfile)
     with located(runfile, "potential", "name"):
         potential = load_potential(
             str(source), device=runfile.get("potential", "device"), trust=bool(runfile.get("potential", "trust"))
@@ -177,6 +200,19 @@ def read_potential(runfile: RunFile) -> Potential:
         with located(runfile, "uncertainty", "bias"):
             potential = bias_potential(potential, height=height, width=width)
     return potential
+
+
+def _check_device(runfile: RunFile) -> None:
+    """Refuse a device that torch does not know, or does not have here."""
+    name = runfile.get("potential", "device")
+    if name is None:
+        return
+    import torch
+
+    known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name not in (*known, *(["cuda"] if len(known) > 1 else [])):
+        raise runfile.error("potential", "device", allowed=f"devices of torch on this machine: {', '.join(known)}",
+                            remedy="remove this line: the model then runs where the platform does")  # fmt: skip
 
 
 def _check_committee(runfile: RunFile, potential: Potential) -> None:
@@ -230,6 +266,27 @@ def system_options(runfile: RunFile) -> dict[str, Any]:
     return {**options, "properties": properties} if properties else options
 
 
+def trajectory_atoms(runfile: RunFile, topology: app.Topology) -> tuple[int, ...] | None:
+    """Return the atoms of the trajectory; None if they are all."""
+    select = runfile.get("reporters", "atoms")
+    if select is None or select == "all":
+        return None
+    with located(runfile, "reporters", "atoms"):
+        return select_atoms(topology, select)
+
+
+def _advice(runfile: RunFile, region: tuple[int, ...], topology: app.Topology) -> list[str]:
+    """Warn of what is allowed but seldom right."""
+    inside = set(region)
+    hydrogens = any(atom.index in inside and atom.element is app.element.hydrogen for atom in topology.atoms())
+    if hydrogens and runfile.timestep > _LONG_STEP and runfile.quantity("forcefield", "hydrogen_mass") is None:
+        return [
+            f"dynamics.timestep is {1000 * runfile.timestep:g} fs, and hydrogens of the region move freely: 0.5 fs is "
+            "safe, 1 fs usually"
+        ]
+    return []
+
+
 def _check_ensemble(runfile: RunFile, system: openmm.System) -> None:
     if runfile.get("dynamics", "ensemble") == "NPT" and not system.usesPeriodicBoundaryConditions():
         raise runfile.error(
@@ -272,6 +329,14 @@ def integrator_name(runfile: RunFile) -> str:
     return str(runfile.get("dynamics", "integrator") or default)
 
 
+def kernel_platforms() -> set[str]:
+    """Return the platforms for which the extension in use has kernels, wherever it lies."""
+    if not native.available():
+        return set()
+    folder = Path(native.load().__file__ or "").parent / "lib" / "plugins"
+    return {path.stem.removeprefix("libOpenMMNN") for path in folder.glob("libOpenMMNN*.so")}
+
+
 def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
     """Choose OpenMM's platform, always by its name.
 
@@ -288,10 +353,8 @@ def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
     known = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
     name = str(runfile.get("dynamics", "platform"))
     if name == "auto":
-        kernels = Path(native.__file__).parent / "build" / "lib" / "plugins"
-        name = next(
-            (fast for fast in _FASTEST if fast in known and (kernels / f"libOpenMMNN{fast}.so").exists()), "CPU"
-        )
+        kernels = kernel_platforms()
+        name = next((fast for fast in _FASTEST if fast in known and fast in kernels), "CPU")
     if name not in known:
         raise runfile.error("dynamics", "platform", allowed=f"platforms of this OpenMM: {', '.join(known)}",
                             remedy="choose one of these, or write `platform: auto`")  # fmt: skip

@@ -27,7 +27,6 @@ from .runfile import RunFile
 __all__ = ["RunResult", "continue_run", "run"]
 
 _LARGEST_PDB = 99_999
-_LONG_STEP = 0.001  # ps
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,6 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
     platform, properties = choose_platform(runfile)
     stages = [name for name in ("minimise", "equilibrate", "produce") if _has(runfile, name)]
     record = make_record(runfile, prepared, platform, properties, stages)
-    record["warnings"] += _advice(runfile, prepared.region, prepared.topology)
     _write_structure(place, prepared.topology, prepared.positions)
     _write_model(place, prepared.potential, prepared.system, record)
     place.write_record(record)
@@ -255,18 +253,6 @@ def _stopped(place: RunDirectory, stopped: Stopped) -> RunResult:
     reason = stopped.event.message
     place.update_record(status="stopped", reason=reason)
     return RunResult(place.path, "stopped", reason, tuple(place.read_record().get("warnings", ())))
-
-
-def _advice(runfile: RunFile, region: tuple[int, ...], topology: app.Topology) -> list[str]:
-    """Warn of what is allowed but seldom right."""
-    inside = set(region)
-    hydrogens = any(atom.index in inside and atom.element is app.element.hydrogen for atom in topology.atoms())
-    if hydrogens and runfile.timestep > _LONG_STEP and runfile.quantity("forcefield", "hydrogen_mass") is None:
-        return [
-            f"dynamics.timestep is {1000 * runfile.timestep:g} fs, and hydrogens of the region move freely: 0.5 fs is "
-            "safe, 1 fs usually"
-        ]
-    return []
 
 
 def _write_structure(place: RunDirectory, topology: app.Topology, positions: Any) -> None:

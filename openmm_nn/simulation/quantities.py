@@ -32,7 +32,7 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     "pressure": {"bar": 1.0, "atm": _factor(unit.atmosphere, unit.bar)},
     "energy": dict(ENERGY_UNITS),
     "force": {f"{energy}/{length}": e / x for energy, e in ENERGY_UNITS.items() for length, x in _LENGTHS.items()},
-    "rate": {"1/ps": 1.0, "/ps": 1.0, "1/fs": 1.0 / _factor(unit.femtosecond, unit.picosecond)},
+    "rate": {"1/ps": 1.0, "/ps": 1.0, "ps^-1": 1.0, "1/fs": 1.0 / _factor(unit.femtosecond, unit.picosecond)},
     "mass": {"dalton": 1.0, "Da": 1.0, "amu": 1.0},
 }
 """By dimension: what one of each unit is in ps, K, nm, bar, kJ/mol, kJ/mol/nm, 1/ps or dalton."""

@@ -135,7 +135,7 @@ class RunFile:
 
     def path(self, *path: str | int) -> Path:
         """Return the path that a key gives."""
-        return (self.folder / str(self.document.get(*path))).resolve()
+        return (self.folder / Path(str(self.document.get(*path))).expanduser()).resolve()
 
     def error(self, *path: str | int, allowed: str, remedy: str, got: str | None = None) -> RunFileError:
         """Make the error of a key, see `Document.error`."""

@@ -99,8 +99,10 @@ _FORCEFIELD = _section(
     constraints=_choice("bonds that are kept rigid; inside the region none is", "none", "h-bonds", "all-bonds",
                         "h-angles", default="none"),
     rigid_water=_flag("whether water is rigid", True),
-    hydrogen_mass=_quantity("mass", "mass of hydrogens outside water, taken from their heavy atoms", "1.5 dalton"),
-    ewald_tolerance={"type": "number", "exclusiveMinimum": 0, "maximum": 0.1, "description": "of Ewald methods"},
+    hydrogen_mass=_quantity("mass", "mass of hydrogens outside water, taken from their heavy atoms", "1.5 dalton",
+                            most="4.5 dalton"),
+    ewald_tolerance={"type": "number", "exclusiveMinimum": 0, "maximum": 0.1, "description": "of Ewald methods",
+                     "examples": [0.0005]},
     dispersion_correction=_flag("long-range correction of Lennard-Jones"),
 )  # fmt: skip
 _POTENTIAL = _section(
@@ -109,7 +111,8 @@ _POTENTIAL = _section(
     name=_text("a name that `openmm-nn models` lists, or the path of a model file", "openmm-nn/hcno-1", "model.pt"),
     trust=_flag("whether code inside a foreign checkpoint may run while it is read", False),
     device=_text("torch device; by default that of the platform", "cpu", "cuda:0"),
-    precision=_choice("of the model", "model", "single", "double", default="model"),
+    precision=_choice("in which the model is evaluated; model: as its card says", "model", "single", "double",
+                      default="model"),
     threads=_whole("threads of torch; 0: as many as the engine thinks right", 0, 0),
     parameters={"type": "object", "additionalProperties": {"type": "number"},
                 "description": "values of the potential's own parameters"},

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import openmm
 from openmm import app, unit
@@ -145,9 +146,16 @@ def read_coordinates(path: str | Path) -> tuple[app.Topology, Any]:
         found = (app.PDBFile if kind == "pdb" else app.PDBxFile)(str(file))
     except _READER_ERRORS as error:
         raise ParameterError(
-            message("structure", f"{str(path)!r}, which OpenMM cannot read ({error})", allowed, "look into the file")
-        ) from error
+            message("structure", f"{str(path)!r}, which OpenMM cannot read ({_reason(error)})", allowed,
+                    "look into the file at what is named")
+        ) from error  # fmt: skip
     return found.topology, found.positions
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what a reader said; it knows no atoms by an index that is out of range."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "it holds no atoms" if isinstance(error, IndexError) else f"{text:.200}"
 
 
 def _existing(runfile: RunFile, *path: str | int) -> Path:
@@ -157,7 +165,7 @@ def _existing(runfile: RunFile, *path: str | int) -> Path:
         folder = file.parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         close = difflib.get_close_matches(file.name, names, 1, 0.6)
-        remedy = f"did you mean {close[0]}" if close else "correct the path; it begins where the run file is"
+        remedy = f"did you mean {close[0]}?" if close else "correct the path; it begins where the run file is"
         what = "no such file" if folder.is_dir() else "no such folder"
         raise runfile.error(*path, got=f"{runfile.document.get(*path)!r}: {what} ({file})",
                             allowed="a file that exists", remedy=remedy)  # fmt: skip
@@ -168,10 +176,13 @@ def _read(runfile: RunFile, path: tuple[str | int, ...], action: Callable[[], An
     try:
         return action()
     except _READER_ERRORS as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = _reason(error)
+        remedy = "look into the file at what is named; convert it again"
+        if "already exists" in reason:
+            remedy = "two files define the same residue: keep one of them, and list every file once"
         raise runfile.error(
-            *path, got=f"{runfile.document.get(*path)!r}, which OpenMM cannot read ({reason:.200})",
-            allowed="a complete file of this kind", remedy="look into the file at what is named; convert it again",
+            *path, got=f"{runfile.document.get(*path)!r}, which OpenMM cannot read ({reason})",
+            allowed="a complete file of this kind", remedy=remedy,
         ) from error  # fmt: skip
 
 
@@ -345,14 +356,30 @@ def _forcefield_file(runfile: RunFile, index: int) -> str:
     name = str(runfile.document.get("forcefield", "files", index))
     local = runfile.path("forcefield", "files", index)
     if local.is_file():
+        _check_xml(runfile, index, local)
         return str(local)
     data = Path(app.__file__).parent / "data"
     if (data / name).is_file():
         return name
     known = sorted(str(file.relative_to(data)) for file in data.rglob("*.xml"))
-    close = difflib.get_close_matches(name, known, 3, 0.6)
-    remedy = f"did you mean {' or '.join(close)}" if close else "correct the name; common is amber14-all.xml"
+    begins = sorted((file for file in known if file.startswith(name)), key=len)
+    close = (begins or difflib.get_close_matches(name, known, 3, 0.6))[:3]
+    remedy = f"did you mean {' or '.join(close)}?" if close else "correct the name; common is amber14-all.xml"
     raise runfile.error(
         "forcefield", "files", index, allowed="an XML file beside the run file, or one that ships with OpenMM",
         remedy=remedy,
     )  # fmt: skip
+
+
+def _check_xml(runfile: RunFile, index: int, file: Path) -> None:
+    """Refuse a file that is no force field; OpenMM's reader has no class of its own for that."""
+    try:
+        root = ElementTree.parse(file).getroot().tag
+        found = f"its first element is {root}"
+    except (ElementTree.ParseError, OSError) as error:
+        root, found = "", f"no XML: {error}"
+    if root != "ForceField":
+        raise runfile.error(
+            "forcefield", "files", index, got=f"{runfile.document.get('forcefield', 'files', index)!r} ({found})",
+            allowed="a force field of OpenMM in XML", remedy="give the .xml file of a force field",
+        )  # fmt: skip

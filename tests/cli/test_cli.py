@@ -187,6 +187,25 @@ def test_quiet(tmp_path: pathlib.Path) -> None:
         (("export", "openmm-nn/hcno-1", "model.onnx"), "a name that ends in .pt"),
         (("run", "--init", "nothing.pdb"), "no such file"),
         (("run", "--init", "nothing.xyz"), "a file that ends in .pdb"),
+        (("run", "peptide.pdb"), "openmm-nn run --init peptide.pdb"),
+        (("run", "done"), "openmm-nn continue done"),
+        (("run", "run.yaml", "-o", "peptide.pdb"), "which is a file"),
+        (("run", "--init", "peptide.pdb", "nowhere/run.yaml"), "whose folder does not exist"),
+        (("run", "--init", "bad.pdb"), "Misaligned residue name"),
+        (("run", "--init", "empty.pdb"), "it holds no atoms"),
+        (("inspect", "HCNO-1"), "did you mean openmm-nn/hcno-1?"),
+        (("inspect", "peptide.pdb"), "a file that is no model"),
+        (("preflight", "peptide.pdb", "openmm-nn/hcno-1"), "openmm-nn preflight openmm-nn/hcno-1 peptide.pdb"),
+        (("preflight", "openmm-nn/hcno-1", "bad.pdb"), "Misaligned residue name"),
+        (("preflight", "openmm-nn/hcno-1", "empty.pdb"), "it holds no atoms"),
+        (
+            ("preflight", "openmm-nn/hcno-1", "peptide.pdb", "--select", "resname LIG"),
+            "residues here are ACE, ALA, NME",
+        ),
+        (("preflight", "openmm-nn/hcno-1", "peptide.pdb", "--check", "rotations"), "did you mean rotation?"),
+        (("preflight", "openmm-nn/hcno-1", "peptide.pdb", "--json", "nowhere/a.json"), "whose folder does not exist"),
+        (("export", "openmm-nn/hcno-1", "a.pt", "--card", "nothing.json"), "'nothing.json': No such file"),
+        (("export", "openmm-nn/hcno-1", "nowhere/a.pt"), "make the directory nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -194,12 +213,48 @@ def test_errors_are_one_line(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    run_file(tmp_path)
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "run.yaml").write_text("")
+    (tmp_path / "bad.pdb").write_text("ATOM   hello world\n" * 3)
+    (tmp_path / "empty.pdb").write_text("")
     result = invoke(*arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("rnu", "run.yaml"), "Did you mean 'run'"),
+        (("analyze", "out"), "Did you mean 'analyse'"),
+        (("run", "run.yaml", "--chek"), "--check"),
+        (("continue",), "Missing argument 'DIR'"),
+        (("analyse", "out", "--frames", "0"), "greater than or equal to 1"),
+        (("preflight", "openmm-nn/hcno-1", "a.pdb", "--multiplicity", "0"), "greater than or equal to 1"),
+        (("preflight", "openmm-nn/hcno-1", "a.pdb", "--timestep", "0.5fs"), "--timestep"),
+        (("build", "--jobs", "0"), "greater than or equal to 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_errors_of_usage(arguments: tuple[str, ...], words: str) -> None:
+    """What the parser of the command line refuses: status 2, and where help is."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert "Try 'openmm-nn" in result.stderr
+    assert words in " ".join(result.stderr.split())
+
+
+def test_what_a_new_run_file_warns_of(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in write_peptide(tmp_path).read_text().splitlines() if line[76:78].strip() != "H"]
+    (tmp_path / "bare.pdb").write_text("\n".join([*lines, ""]))
+    result = invoke("run", "--init", "bare.pdb")
+    assert result.exit_code == 0, result.output
+    assert "warning: There are no hydrogens in the region" in result.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path: pathlib.Path) -> None:

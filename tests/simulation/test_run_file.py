@@ -6,9 +6,9 @@ import re
 
 import pytest
 from openmm import app
-from run_support import PEPTIDE, ROOT, write_peptide
+from run_support import PEPTIDE, ROOT, run_file, write_peptide
 
-from openmm_nn.errors import RunFileError
+from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.simulation import SCHEMA, RunFile, prepare, run
 from openmm_nn.simulation.quantities import DIMENSIONS, parse_quantity
 from openmm_nn.simulation.template import write_template
@@ -109,7 +109,7 @@ MISTAKES = {
     "no structure": (f"structure:\n  file: {PEPTIDE}\n", "", 1, "the file", "no 'structure'", "add `structure:"),
     "broken indentation": ("  cutoff: 1 nm", "   cutoff: 1 nm", 7, "", "no YAML", "indentation"),
     "a tab": ("  cutoff: 1 nm", "\tcutoff: 1 nm", 7, "", "no YAML", "no tabs"),
-    "an unclosed bracket": ("tip3p.xml]", "tip3p.xml", 6, "", "no YAML", "quotes"),
+    "an unclosed bracket": ("tip3p.xml]", "tip3p.xml", 5, "", "noticed on line 6", "quotes"),
     "an anchor": (
         "name: openmm-nn/hcno-1",
         "name: &a openmm-nn/hcno-1",
@@ -181,6 +181,100 @@ MISTAKES = {
         "a.gro",
         "remove this line",
     ),
+    "a property that is a number": (
+        "platform: Reference",
+        "platform: CPU\n  properties: {Threads: 2}",
+        18,
+        "dynamics.properties.Threads",
+        "got 2",
+        'Threads: "2"',
+    ),
+    "a GPU": ("platform: Reference", "platform: GPU", 17, "dynamics.platform", "'GPU'", "CUDA, HIP or OpenCL"),
+    "a type of torch": (
+        "name: openmm-nn/hcno-1",
+        "name: openmm-nn/hcno-1\n  precision: float64",
+        10,
+        "potential.precision",
+        "'float64'",
+        "write `double`",
+    ),
+    "a seed beyond 31 bits": (
+        "platform: Reference",
+        "seed: 99999999999",
+        17,
+        "dynamics.seed",
+        "less than 2147483648",
+        "write it like `seed: 1`",
+    ),
+    "a name for a section": (
+        "potential:\n  name: openmm-nn/hcno-1",
+        "potential: openmm-nn/hcno-1",
+        8,
+        "potential",
+        "got 'openmm-nn/hcno-1'",
+        "write `name: openmm-nn/hcno-1` on a line of its own, indented, below `potential:`",
+    ),
+    "a section of nothing": ("  length: 1 ps\n", "", 18, "produce", "got nothing", "write `length: 10 ps` on a line"),
+    "steps for a length": ("length: 1 ps", "steps: 2000", 19, "produce.steps", "does not exist", "write `length`"),
+    "edges without units": (
+        f"file: {PEPTIDE}",
+        f"file: {PEPTIDE}\n  box: [3, 3, 3]",
+        4,
+        "structure.box[0]",
+        "got 3",
+        "such as `3 nm`",
+    ),
+    "one edge": (
+        f"file: {PEPTIDE}",
+        f"file: {PEPTIDE}\n  box: 3 nm",
+        4,
+        "structure.box",
+        "got '3 nm'",
+        "`box: [3 nm, 3 nm, 3 nm]`",
+    ),
+    "a range of atoms": (
+        "select: resname ACE ALA NME",
+        "atoms: 0-21",
+        11,
+        "region.atoms",
+        "'0-21'",
+        "`select: index 0 to 21`",
+    ),
+    "one pair of atoms": (
+        "charge: 0",
+        "allow_cuts: [4, 6]",
+        12,
+        "region.allow_cuts[0]",
+        "got 4",
+        "write it like `[0, 1]`",
+    ),
+    "a list for a selection": (
+        "trajectory: 0.1 ps",
+        "atoms: [0, 1]",
+        24,
+        "reporters.atoms",
+        "[0, 1]",
+        "`atoms: not water`",
+    ),
+    "a heavy hydrogen": (
+        "cutoff: 1 nm",
+        "cutoff: 1 nm\n  hydrogen_mass: 40 amu",
+        8,
+        "forcefield.hydrogen_mass",
+        "40 amu",
+        "common is `hydrogen_mass: 1.5 dalton`",
+    ),
+    "a fraction of what is said": (
+        "cutoff: 1 nm",
+        "cutoff: 1 nm\n  ewald_tolerance: 1",
+        8,
+        "forcefield.ewald_tolerance",
+        "got 1",
+        "`ewald_tolerance: 0.0005`",
+    ),
+    "no space after a colon": ("  charge: 0", "  charge:0", 12, "", "noticed on line 13", "a space after the colon"),
+    "an open quote": ("title: a good one", 'title: "a good one', 1, "", "noticed on line 27", "quotes"),
+    "a colon in a text": ("title: a good one", "title: a: good one", 1, "", "no YAML", "put text that has a colon"),
     "coordinates that are": (str(PEPTIDE), "a.prmtop", 3, "structure.file", "without coordinates", "add `coordinates:"),
 }
 
@@ -232,7 +326,63 @@ LATE = {
         11,
         "region.select",
         "resname LIG",
-        "check it against the topology",
+        "the residues here are ACE, ALA, NME, HOH",
+    ),
+    "a selection of another program": (
+        "resname ACE ALA NME",
+        "':LIG'",
+        11,
+        "region.select",
+        "found ':'",
+        "the residues here are ACE, ALA, NME, HOH",
+    ),
+    "no atoms of the trajectory": (
+        "trajectory: 0.1 ps",
+        "atoms: resname LIG",
+        24,
+        "reporters.atoms",
+        "resname LIG",
+        "the residues here are ACE, ALA, NME, HOH",
+    ),
+    "a force field that is a structure": (
+        "amber14/tip3p.xml",
+        str(PEPTIDE),
+        5,
+        "forcefield.files[1]",
+        "no XML",
+        "give the .xml file",
+    ),
+    "a force field twice": (
+        "amber14/tip3p.xml",
+        "amber14/tip3p.xml, amber14/tip3p.xml",
+        5,
+        "forcefield.files",
+        "already exists",
+        "list every file once",
+    ),
+    "a force field by its beginning": (
+        "amber14-all.xml, ",
+        "amber14, ",
+        5,
+        "forcefield.files[0]",
+        "'amber14'",
+        "did you mean amber14-all.xml",
+    ),
+    "a name in capitals": (
+        "openmm-nn/hcno-1",
+        "HCNO-1",
+        9,
+        "potential.name",
+        "'HCNO-1'",
+        "did you mean openmm-nn/hcno-1?",
+    ),
+    "a device that is none": (
+        "name: openmm-nn/hcno-1",
+        "name: openmm-nn/hcno-1\n  device: gpu",
+        10,
+        "potential.device",
+        "'gpu'",
+        "remove this line",
     ),
     "a cut through an amide": (
         "resname ACE ALA NME",
@@ -240,7 +390,7 @@ LATE = {
         11,
         "region.select",
         "resname ALA NME",
-        "amide",
+        "`allow_cuts: [[",
     ),
     "an option that does not exist": (
         "charge: 0",
@@ -294,6 +444,31 @@ def test_late_mistake(name: str) -> None:
     with pytest.raises(RunFileError) as caught:
         prepare(runfile)
     check(caught.value, line, key, value, remedy)
+
+
+def test_a_file_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(PEPTIDE.parent))
+    runfile = RunFile.parse(change(str(PEPTIDE), f"~/{PEPTIDE.name}"))
+    assert runfile.path("structure", "file") == PEPTIDE.resolve()
+
+
+def test_a_long_step_is_warned_of_before_the_run() -> None:
+    runfile = RunFile.parse(change("timestep: 0.5 fs", "timestep: 2 fs").replace("0.1 ps", "0.2 ps"))
+    assert [text for text in prepare(runfile).warnings if "dynamics.timestep is 2 fs" in text]
+    assert not [text for text in prepare(RunFile.parse(GOOD)).warnings if "timestep" in text]
+
+
+def test_a_run_that_was_refused_can_be_run_again(tmp_path: pathlib.Path) -> None:
+    """What a wrong run file leaves is no run: with the mistake mended, the same command goes through."""
+    file = run_file(tmp_path, changes={"uncertainty": "", "minimise": "{iterations: 0}", "produce": "{length: 4 fs}"})
+    right = file.read_text()
+    file.write_text(right.replace("peptide.pdb", "peptid.pdb"))
+    with pytest.raises(RunFileError, match=r"did you mean peptide\.pdb"):
+        run(file, tmp_path / "out")
+    file.write_text(right)
+    assert run(file, tmp_path / "out").status == "finished"
+    with pytest.raises(RunError, match="holds a run already"):
+        run(file, tmp_path / "out")
 
 
 def test_there_are_thirty_mistakes() -> None:
@@ -383,7 +558,7 @@ def test_the_schema_says_what_the_reader_does() -> None:
 
 
 def test_a_template_of_a_solvated_molecule(tmp_path: pathlib.Path) -> None:
-    file = write_template(PEPTIDE, tmp_path / "run.yaml")
+    file = write_template(PEPTIDE.with_name("alanine-dipeptide.pdb"), tmp_path / "run.yaml")
     runfile = RunFile.load(file)
     assert runfile.get("region", "select") == "resname ACE ALA NME"
     assert runfile.get("potential", "name") == "openmm-nn/hcno-1"
@@ -423,11 +598,22 @@ def test_a_template_of_a_protein(tmp_path: pathlib.Path) -> None:
     assert 4 <= len(prepared.region) <= 18
 
 
+def test_a_template_of_a_structure_without_hydrogens(tmp_path: pathlib.Path) -> None:
+    """As the Protein Data Bank has them: said at once, and in the file."""
+    lines = [line for line in write_peptide(tmp_path).read_text().splitlines() if line[76:78].strip() != "H"]
+    (tmp_path / "bare.pdb").write_text("\n".join([*lines, ""]))
+    with pytest.warns(UserWarning, match="no hydrogens in the region"):
+        written = write_template(tmp_path / "bare.pdb", tmp_path / "bare.yaml").read_text()
+    assert "# There are no hydrogens in the region" in written
+
+
 def test_a_template_says_that_a_box_is_not_full(tmp_path: pathlib.Path) -> None:
     """0.66 g/mL: the run is possible, and no result for a liquid."""
     said = "too little for water"
     full = PEPTIDE.with_name("alanine-dipeptide.pdb")
-    assert said in write_template(PEPTIDE, tmp_path / "explicit.yaml").read_text()
+    with pytest.warns(UserWarning, match=said):
+        written = write_template(PEPTIDE, tmp_path / "explicit.yaml").read_text()
+    assert said in written
     assert said not in write_template(full, tmp_path / "full.yaml").read_text()
 
 
