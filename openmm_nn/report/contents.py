@@ -166,13 +166,18 @@ def _ran(run: RunDirectory) -> Section:
 _VERDICTS = {"fail": "failed", "warn": "with a warning", "pass": "passed", "skipped": "skipped"}
 
 
+_SIGNS = {"short_range_wall": "≥", "largest_stable_step": "≥", "stretch_frequency": "≈"}
+"""How what was found is compared with its limit, where more is not worse."""
+
+
 def _preflight(run: RunDirectory) -> Section:
     report = run.json("preflight.json") or {}
     rows = []
     for check in report.get("checks") or []:
         value, unit = check.get("value"), str(check.get("unit") or "")
         shown = "" if value is None else f"{number(value)} {unit}".strip()
-        limit = "" if check.get("limit") is None else f"{number(check['limit'])} {unit}".strip()
+        sign = _SIGNS.get(str(check["name"]), "≤")
+        limit = "" if check.get("limit") is None else f"{sign} {number(check['limit'])} {unit}".strip()
         rows.append((str(check["name"]).replace("_", " "), str(check["verdict"]), shown, limit,
                      str(check.get("advice") or "")))  # fmt: skip
     tables = [Table("", ("check", "verdict", "found", "limit", "what it means"), rows, verdicts=True)] if rows else []

@@ -108,7 +108,7 @@ def energy_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Figure]:
         times, values = _over_time(stages, f"{name}_kJ/mol")
         if len(times):
             level = float(np.nanmean(last[f"{name}_kJ/mol"]))
-            series.append(line(*thin(times, values - level), f"{name} ({level:,.0f})", color))
+            series.append(line(*thin(times, values - level), f"{name} ({level:,.0f})".replace("-", "−"), color))
     figures.append(
         Figure("parts-of-energy", "Potential and kinetic energy", series,
                {"xaxis": axis(_TIME), "yaxis": axis("E − ⟨E⟩ / kJ mol⁻¹"), "shapes": marks},
@@ -217,7 +217,7 @@ def performance_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Fig
                   "margin": {"l": 52, "r": 12, "t": 22, "b": 42}}  # fmt: skip
         figures.append(
             Figure("step-cost", "What a step costs", data, layout,
-                   f"Measured on {cost['platform']} when this page was made; the last bar is from the run's own log. "
+                   f"Measured on {cost['platform']} when this page was made; the top bar is from the run's log. "
                    f"The dashed line is the ideal, {ideal:.3g} ms: the slower of model and force field, with the other "
                    "running beside it for nothing.",
                    "a whole step much longer than model and force field together, or a run much slower than what is "

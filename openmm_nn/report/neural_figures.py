@@ -106,7 +106,7 @@ def interaction_figures(run: RunDirectory, analysis: dict[str, Any]) -> list[Fig
         ]  # fmt: skip
         figures.append(
             Figure("ledger", "What fluctuates", data,
-                   {"xaxis": axis("standard deviation over the frames / kJ mol⁻¹"), "showlegend": False, "bargap": 0.35,
+                   {"xaxis": axis("standard deviation / kJ mol⁻¹"), "showlegend": False, "bargap": 0.35,
                     "yaxis": axis("term", showgrid=False)},
                    "How much each term of the ledger moves from frame to frame; the means are in the table.",
                    "a link term that fluctuates like the whole region.")

@@ -10,6 +10,7 @@ import pytest
 
 from openmm_nn.analysis import RunDirectory
 from openmm_nn.errors import ParameterError
+from openmm_nn.preflight import Check, PreflightReport
 from openmm_nn.report import make_report
 from openmm_nn.report.contents import make_sections
 from openmm_nn.report.figure import thin, with_error
@@ -166,6 +167,19 @@ def test_peaks_stay_in_a_long_series() -> None:
     assert (y.max(), y.min()) == (50.0, -60.0)
     assert (np.diff(x) > 0).all()
     assert (values[x.astype(int)] == y).all()
+
+
+def test_the_limits_of_preflight_have_a_direction(tmp_path: pathlib.Path) -> None:
+    """A wall that is higher than asked for is good, a drift is not."""
+    checks = (
+        Check("short_range_wall", 2950.0, "kJ/mol", "pass", "Pushed back.", {}, limit=600.0),
+        Check("nve_drift", 0.01, "kJ/mol/ps/atom", "pass", "It stays.", {}, limit=0.1),
+    )
+    report = PreflightReport("a", None, 1, "H", checks)
+    (tmp_path / "preflight.json").write_text(report.to_json())
+    (tmp_path / "record.json").write_text("{}")
+    (section,) = (part for part in make_sections(RunDirectory(tmp_path), {}) if part.key == "preflight")
+    assert [row[3] for row in section.tables[0].rows] == ["≥ 600 kJ/mol", "≤ 0.1 kJ/mol/ps/atom"]
 
 
 def test_numbers_with_errors() -> None:

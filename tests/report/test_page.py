@@ -54,6 +54,20 @@ def test_the_page_works(page: Page, report: pathlib.Path, width: int, dark: bool
             ".map((node) => node.textContent)"
         )
         assert texts and all(texts), f"{figure['key']}: an axis without a title"
+        cut = page.evaluate(
+            f"""(() => {{ const place = document.getElementById("figure-" + {json.dumps(figure["key"])});
+            const frame = place.getBoundingClientRect();
+            return [...place.querySelectorAll(".xtitle, .ytitle, .legendtext")].filter((node) => {{
+              const box = node.getBoundingClientRect();
+              return box.left < frame.left - 1 || box.right > frame.right + 1;
+            }}).map((node) => node.textContent); }})()"""
+        )
+        assert cut == [], f"{figure['key']}: text beyond its edge"
+    hidden = page.evaluate(
+        """[...document.querySelectorAll(".scroll")].filter((node) => node.scrollWidth > node.clientWidth + 1)
+        .map((node) => node.innerText.slice(0, 40))"""
+    )
+    assert hidden == [], "tables that have to be scrolled"
 
     widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert widths[0] <= widths[1] == width

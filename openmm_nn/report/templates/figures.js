@@ -37,6 +37,8 @@ const page = {
     const narrow = document.documentElement.clientWidth < 520;
     const legend = { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom",
       font: { size: narrow ? 10 : 11, color: "@ink" }, bgcolor: "rgba(0,0,0,0)" };
+    // Small points would be smaller still in a legend; a line keeps its dashes.
+    if (figure.data.every((trace) => trace.mode === "markers" || trace.type === "bar")) legend.itemsizing = "constant";
     const base = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true, hovermode: "closest",
       font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", size: 11, color: "@ink" },
