@@ -1,19 +1,25 @@
 """Measurements: what a step costs, against its parts and against peers that are installed.
 
-Run as ``python -m openmm_nn.bench step``, ``hybrid``, ``model`` or ``scaling``. Nothing here decides a test: times
-depend on the machine.
+Run as ``openmm-nn bench`` or ``python -m openmm_nn.bench`` with ``step``, ``hybrid``, ``model``, ``scaling`` or
+``committee``. Nothing here decides a test: times depend on the machine.
 """
 
+from .committee import CommitteeResult, measure_committee
 from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .model import ModelResult, measure_model
 from .scaling import ScalingRow, measure_environment, measure_region
 from .step import StepResult, measure_step
+from .systems import Subject, find_subject
 
 __all__ = [
+    "CommitteeResult",
     "ModelResult",
     "ScalingRow",
     "SetupResult",
     "StepResult",
+    "Subject",
+    "find_subject",
+    "measure_committee",
     "measure_environment",
     "measure_interpolation",
     "measure_large_region",

@@ -5,202 +5,250 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ..errors import OpenMMNNError, ParameterError, message
+from .committee import measure_committee
+from .contexts import where
 from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .model import measure_model
-from .scaling import measure_environment, measure_region, scaling_table
+from .plot import check_plot, draw_committee, draw_model, draw_scaling, draw_step
+from .scaling import measure_environment, measure_region
 from .step import StepResult, measure_step
+from .systems import SYSTEMS
+from .tables import committee_table, hybrid_table, model_table, scaling_table, step_table
 
-_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
-
-
-def table(result: StepResult) -> str:
-    """Write a result as text.
-
-    Parameters
-    ----------
-    result
-        From `measure_step`.
-
-    Returns
-    -------
-    str
-        A table of medians and spreads, the counted work, and the ratios.
-    """
-    lines = [f"{name}: {value}" for name, value in result.setting.items()]
-    lines += ["", f"{'':20} {'median':>9} {'min':>9} {'max':>9}   ms a step"]
-    for name, values in result.times.items():
-        lines.append(f"{name:20} {statistics.median(values):9.3f} {min(values):9.3f} {max(values):9.3f}")
-    lines.append("")
-    overhead = result.median("hybrid") - result.median("classical + model")
-    lines.append(f"hybrid / (classical + model in one loop): {result.ratio('hybrid', 'classical + model'):.3f}")
-    lines.append(f"overhead over that loop: {overhead:+.3f} ms")
-    for peer in ("openmm-ml", "openmm-torch"):
-        if peer in result.times:
-            lines.append(f"hybrid / {peer}: {result.ratio('hybrid', peer):.3f}")
-    if result.work:
-        lines.append("work of the neural part a step: " + ", ".join(f"{v:g} {k}" for k, v in result.work.items()))
-    return "\n".join(lines)
+_PARTS = ("interpolation", "large", "setup")
+_WHOLE = ("peptide", "cb7")  # whose region is a molecule
+_BOXED = ("dhfr", "cb7")  # which come with their water
+_WATERS = (700, 3300, 10000)
 
 
-def hybrid_table(result: StepResult | SetupResult) -> str:
-    """Write what a hybrid costs as text.
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m openmm_nn.bench") -> None:
+    """Run the measurement that the command line names.
 
     Parameters
     ----------
-    result
-        From `measure_interpolation`, `measure_large_region` or `measure_setup`.
+    arguments
+        What follows the program's name; None for those of the process.
+    prog
+        What the program calls itself.
 
-    Returns
-    -------
-    str
-        A table, and for steps the ratios.
+    Raises
+    ------
+    OpenMMNNError
+        If something is missing or not allowed.
     """
-    lines = [f"{name}: {value}" for name, value in result.setting.items()] + [""]
-    if isinstance(result, SetupResult):
-        names = list(result.seconds)
-        lines.append(f"{'atoms':>6}  " + "".join(f"{name + ', s':>16}{name + ', MB':>16}" for name in names))
-        for row, atoms in enumerate(result.atoms):
-            cells = "".join(f"{result.seconds[name][row]:16.3f}{result.megabytes[name][row]:16.0f}" for name in names)
-            lines.append(f"{atoms:6d}  {cells}")
-        return "\n".join(lines)
-    lines.append(f"{'':22} {'median':>9} {'min':>9} {'max':>9}   ms a step")
-    for name, values in result.times.items():
-        lines.append(f"{name:22} {statistics.median(values):9.3f} {min(values):9.3f} {max(values):9.3f}")
-    ratios = (("interpolated", "hybrid"), ("interpolated", "openmm-ml interpolated"), ("hybrid", "openmm-ml"))
-    known = [(one, other) for one, other in ratios if {one, other} <= set(result.times)]
-    return "\n".join([*lines, "", *(f"{one} / {other}: {result.ratio(one, other):.3f}" for one, other in known)])
+    parser = argparse.ArgumentParser(prog=prog, description="Measure, against peers that are installed.")
+    commands = parser.add_subparsers(required=True, metavar="step|hybrid|model|scaling|committee")
+    for add in (_add_step, _add_hybrid, _add_model, _add_scaling, _add_committee):
+        add(commands)
+    given = parser.parse_args(arguments)
+    if given.json:
+        _check_folder(given.json)
+    if getattr(given, "plot", None):
+        check_plot(given.plot)
+    text, numbers = given.measure(given)
+    sys.stdout.write(text + "\n")
+    if given.json:
+        given.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Run the measurement that the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m openmm_nn.bench", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    step = commands.add_parser("step", help="time of a hybrid step")
-    step.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
-    step.add_argument("--region", default="resname ACE ALA NME", help="MDTraj selection (default: %(default)s)")
-    step.add_argument("--potential", default="ani2x/0", help="name or file (default: %(default)s)")
-    step.add_argument("--waters", type=int, help="solvate the region again, in so many waters")
-    step.add_argument("--rounds", type=int, default=15)
-    step.add_argument("--steps", type=int, default=40, help="steps of each contender in a round")
-    step.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
-    step.add_argument("--platform", default="CPU")
-    step.add_argument("--cuda-graphs", action="store_true", help="record the model as a CUDA graph and replay it")
-    step.add_argument("--no-peers", action="store_true", help="leave openmm-ml out")
-    step.add_argument("--json", type=Path, help="write the numbers here too")
-    hybrid = commands.add_parser("hybrid", help="interpolation, large regions and setting up, against openmm-ml")
-    hybrid.add_argument("parts", nargs="*", metavar="part", help="interpolation, large, setup; all by default")
-    hybrid.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
-    hybrid.add_argument("--potential", default="ani2x/0", help="of the interpolation (default: %(default)s)")
-    hybrid.add_argument("--rounds", type=int, default=7)
-    hybrid.add_argument("--platform", default="CPU")
-    hybrid.add_argument("--no-peers", action="store_true", help="leave openmm-ml out")
-    hybrid.add_argument("--json", type=Path, help="write the numbers here too")
-    model = commands.add_parser("model", help="time of an evaluation, TorchScript and compiled")
-    model.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
-    model.add_argument("--region", default="resname ACE ALA NME", help="MDTraj selection (default: %(default)s)")
-    model.add_argument("--potential", default="openmm-nn/hcno-1", help="as TorchScript (default: %(default)s)")
-    model.add_argument("--package", type=Path, help="the same compiled (default: compile the bundled one; a minute)")
-    model.add_argument("--portable", action="store_true", help="compile for every processor of this kind")
-    model.add_argument("--sizes", type=int, nargs="+", default=[22, 200], help="atoms, about (default: 22 200)")
-    model.add_argument("--rounds", type=int, default=15)
-    model.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
-    model.add_argument("--json", type=Path, help="write the numbers here too")
-    scaling = commands.add_parser("scaling", help="how a hybrid step grows with the environment and the region")
-    scaling.add_argument("--structure", type=Path, default=_EXAMPLE, help="a PDB file (default: the examples' peptide)")
-    scaling.add_argument("--region", default="resname ACE ALA NME", help="MDTraj selection (default: %(default)s)")
-    scaling.add_argument("--potential", default="openmm-nn/hcno-1", help="name or file (default: %(default)s)")
-    scaling.add_argument("--waters", type=int, nargs="*", default=[700, 3300, 10000], help="of the environments")
-    scaling.add_argument("--sizes", type=int, nargs="*", default=[22, 82, 202, 622], help="atoms of the regions, about")
-    scaling.add_argument("--rounds", type=int, default=5)
-    scaling.add_argument("--platform", default="CPU")
-    scaling.add_argument("--json", type=Path, help="write the numbers here too")
-    arguments = parser.parse_args()
-    if not arguments.structure.is_file():
-        parser.error(f"--structure: no file {arguments.structure}; give a PDB file of a molecule in a box of water")
-    if arguments.command == "hybrid":
-        _hybrid(arguments, parser)
-        return
-    if arguments.command == "model":
-        _model(arguments)
-        return
-    if arguments.command == "scaling":
-        _scaling(arguments)
-        return
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ParameterError(message("json", str(path), "a file in a folder that exists", "make the folder first"))
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"got {number}; allowed: 1 and above")
+    return number
+
+
+def _add(commands: Any, name: str, measure: Any, words: str, *, systems: Sequence[str] = (), rounds: int) -> Any:
+    """Add a command with what all have in common."""
+    command = commands.add_parser(name, help=words)
+    command.set_defaults(measure=measure)
+    source: Any = command
+    if systems:
+        source = command.add_mutually_exclusive_group()
+        source.add_argument(
+            "--system", choices=systems, dest="structure", default="peptide",
+            help="of the examples (peptide) or of openmmtools' data (dhfr, cb7); default: %(default)s",
+        )  # fmt: skip
+    source.add_argument("--structure", default="peptide", help="a PDB file of a molecule in water")
+    command.add_argument("--rounds", type=_count, default=rounds, help="default: %(default)s")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    return command
+
+
+def _add_region(command: Any, potential: str | None) -> None:
+    command.add_argument("--region", help="MDTraj selection (default: the system's own, or resname ACE ALA NME)")
+    if potential:
+        command.add_argument("--potential", default=potential, help="name or file (default: %(default)s)")
+
+
+def _add_threads(command: Any) -> None:
+    command.add_argument("--threads", type=int, default=0, help="threads of torch; 0 for the default of the engine")
+
+
+def _add_platform(command: Any) -> None:
+    command.add_argument("--platform", default="CPU", help="of OpenMM (default: %(default)s)")
+
+
+def _add_plot(command: Any) -> None:
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the numbers: a .png, .svg or .pdf")
+
+
+def _add_step(commands: Any) -> None:
+    command = _add(commands, "step", _step, "time of a hybrid step", systems=SYSTEMS, rounds=15)
+    _add_region(command, "ani2x/0")
+    _add_threads(command)
+    _add_platform(command)
+    _add_plot(command)
+    command.add_argument("--waters", type=_count, help="solvate the region again, in so many waters")
+    command.add_argument("--steps", type=_count, default=40, help="of each contender in a round (default: %(default)s)")
+    command.add_argument("--cuda-graphs", action="store_true", help="record the model as a CUDA graph and replay it")
+    command.add_argument("--no-peers", action="store_true", help="leave openmm-ml and openmm-torch out")
+
+
+def _step(given: argparse.Namespace) -> tuple[str, Any]:
     result = measure_step(
-        arguments.structure,
-        arguments.region,
-        potential=arguments.potential,
-        waters=arguments.waters,
-        rounds=arguments.rounds,
-        steps=arguments.steps,
-        threads=arguments.threads,
-        platform_name=arguments.platform,
-        cuda_graphs=arguments.cuda_graphs,
-        peers=not arguments.no_peers,
+        given.structure,
+        given.region,
+        potential=given.potential,
+        waters=given.waters,
+        rounds=given.rounds,
+        steps=given.steps,
+        threads=given.threads,
+        platform_name=given.platform,
+        cuda_graphs=given.cuda_graphs,
+        peers=not given.no_peers,
     )
-    sys.stdout.write(table(result) + "\n")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    if given.plot:
+        draw_step(result, given.plot)
+    return step_table(result), dataclasses.asdict(result)
 
 
-def _hybrid(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    parts = {"interpolation", "large", "setup"}
-    wanted = arguments.parts or sorted(parts)
-    if not parts.issuperset(wanted):
-        parser.error(f"got {' '.join(wanted)}; allowed are {', '.join(sorted(parts))}; name some of these, or none")
-    common = {"platform_name": arguments.platform, "peers": not arguments.no_peers}
+def _add_hybrid(commands: Any) -> None:
+    words = "interpolation, large regions and setting up, against openmm-ml"
+    command = _add(commands, "hybrid", _hybrid, words, rounds=7)
+    command.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(_PARTS)}; or all")
+    command.add_argument("--potential", default="ani2x/0", help="of the interpolation (default: %(default)s)")
+    _add_platform(command)
+    command.add_argument("--no-peers", action="store_true", help="leave openmm-ml out")
+
+
+def _hybrid(given: argparse.Namespace) -> tuple[str, Any]:
+    parts = given.parts or _PARTS
+    if unknown := set(parts).difference(_PARTS):
+        got = " ".join(sorted(unknown))
+        raise ParameterError(message("part", got, ", ".join(_PARTS), "name some of these, or none"))
+    common = {"platform_name": given.platform, "peers": not given.no_peers}
     results: dict[str, StepResult | SetupResult] = {}
-    if "interpolation" in wanted:
+    if "interpolation" in parts:
         results["interpolation"] = measure_interpolation(
-            arguments.structure, potential=arguments.potential, rounds=arguments.rounds, **common
+            given.structure, potential=given.potential, rounds=given.rounds, **common
         )
-    if "large" in wanted:
-        results["large"] = measure_large_region(arguments.structure, rounds=arguments.rounds, **common)
-    if "setup" in wanted:
-        results["setup"] = measure_setup(arguments.structure, **common)
-    for name, result in results.items():
-        sys.stdout.write(f"== {name}\n{hybrid_table(result)}\n\n")
-    if arguments.json:
-        numbers = {name: dataclasses.asdict(result) for name, result in results.items()}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    if "large" in parts:
+        results["large"] = measure_large_region(given.structure, rounds=given.rounds, **common)
+    if "setup" in parts:
+        results["setup"] = measure_setup(given.structure, **common)
+    text = "\n\n".join(f"== {name}\n{hybrid_table(result)}" for name, result in results.items())
+    return text, {name: dataclasses.asdict(result) for name, result in results.items()}
 
 
-def _model(arguments: argparse.Namespace) -> None:
+def _add_model(commands: Any) -> None:
+    words = "time of an evaluation, TorchScript and compiled"
+    command = _add(commands, "model", _model, words, systems=_WHOLE, rounds=15)
+    _add_region(command, "openmm-nn/hcno-1")
+    _add_threads(command)
+    _add_plot(command)
+    command.add_argument("--package", type=Path, help="the same compiled (default: compile the bundled one; a minute)")
+    command.add_argument("--portable", action="store_true", help="compile for every processor of this kind")
+    command.add_argument("--sizes", type=_count, nargs="+", default=[22, 200], help="atoms, about (default: 22 200)")
+
+
+def _model(given: argparse.Namespace) -> tuple[str, Any]:
     result = measure_model(
-        arguments.structure,
-        scripted=arguments.potential,
-        package=arguments.package,
-        region=arguments.region,
-        sizes=arguments.sizes,
-        rounds=arguments.rounds,
-        threads=arguments.threads,
-        portable=arguments.portable,
+        given.structure,
+        scripted=given.potential,
+        package=given.package,
+        region=given.region,
+        sizes=given.sizes,
+        rounds=given.rounds,
+        threads=given.threads,
+        portable=given.portable,
     )
-    sys.stdout.write(result.table() + "\n")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    if given.plot:
+        draw_model(result, given.plot)
+    return model_table(result), dataclasses.asdict(result)
 
 
-def _scaling(arguments: argparse.Namespace) -> None:
-    common = {
-        "potential": arguments.potential,
-        "rounds": arguments.rounds,
-        "platform_name": arguments.platform,
-    }
+def _add_scaling(commands: Any) -> None:
+    words = "how a hybrid step grows with the environment and the region"
+    command = _add(commands, "scaling", _scaling, words, systems=SYSTEMS, rounds=5)
+    _add_region(command, "openmm-nn/hcno-1")
+    _add_platform(command)
+    _add_plot(command)
+    command.add_argument("--waters", type=_count, nargs="*",
+                         help=f"of the environments (default: {' '.join(map(str, _WATERS))}; none for dhfr and cb7)",
+                         )  # fmt: skip
+    command.add_argument(
+        "--sizes", type=_count, nargs="*", default=[22, 82, 202, 622], help="atoms of the regions, about"
+    )
+
+
+def _scaling(given: argparse.Namespace) -> tuple[str, Any]:
+    waters = given.waters if given.waters is not None else () if given.structure in _BOXED else _WATERS
+    common = {"potential": given.potential, "rounds": given.rounds, "platform_name": given.platform}
     results = {
-        "environment": measure_environment(arguments.structure, arguments.region, waters=arguments.waters, **common),
-        "region": measure_region(arguments.structure, arguments.region, sizes=arguments.sizes, **common),
+        "environment": measure_environment(given.structure, given.region, waters=waters, **common),
+        "region": measure_region(given.structure, given.region, sizes=given.sizes, **common),
     }
-    for name, rows in results.items():
-        sys.stdout.write(f"== {name}, ms a step\n{scaling_table(rows)}\n\n")
-    if arguments.json:
-        numbers = {name: [dataclasses.asdict(row) for row in rows] for name, rows in results.items()}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    results = {name: rows for name, rows in results.items() if rows}
+    if given.plot and results:
+        setting = {"system": Path(given.structure).name, "potential": given.potential, **where(given.platform)}
+        draw_scaling(results, setting, given.plot)
+    text = "\n\n".join(f"== {name}, ms a step\n{scaling_table(rows)}" for name, rows in results.items())
+    return text, {name: [dataclasses.asdict(row) for row in rows] for name, rows in results.items()}
+
+
+def _add_committee(commands: Any) -> None:
+    words = "time of an evaluation by one and by several members"
+    command = _add(commands, "committee", _committee, words, systems=_WHOLE, rounds=15)
+    _add_region(command, None)
+    _add_threads(command)
+    _add_platform(command)
+    _add_plot(command)
+    command.add_argument("--committee", default="ani2x", help="name or file of all members (default: %(default)s)")
+    command.add_argument("--members", nargs="+", default=[f"ani2x/{index}" for index in range(8)], metavar="MEMBER",
+                         help="names or files (default: ani2x/0 to ani2x/7)")  # fmt: skip
+    command.add_argument("--sizes", type=_count, nargs="+", default=[2, 4, 8], help="members (default: 2 4 8)")
+
+
+def _committee(given: argparse.Namespace) -> tuple[str, Any]:
+    result = measure_committee(
+        given.structure,
+        given.region,
+        committee=given.committee,
+        members=given.members,
+        sizes=given.sizes,
+        rounds=given.rounds,
+        threads=given.threads,
+        platform_name=given.platform,
+    )
+    if given.plot:
+        draw_committee(result, given.plot)
+    return committee_table(result), dataclasses.asdict(result)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OpenMMNNError as error:
+        sys.exit(f"error: {error}")

@@ -19,8 +19,10 @@ from openmm import app, unit
 from ..hybrid import create_hybrid_system
 from ..loading import load_potential
 from ..potential import Potential
-from .step import StepResult, mixed_system
-from .systems import classical_system, make_context, minimised, where
+from .contexts import make_context, minimised, where
+from .peers import mixed_system
+from .step import StepResult
+from .systems import find_subject
 
 __all__ = ["SetupResult", "measure_interpolation", "measure_large_region", "measure_setup"]
 
@@ -64,7 +66,7 @@ def measure_interpolation(
     Parameters
     ----------
     structure
-        A PDB file of a molecule in a periodic box of water, for Amber14 with TIP3P.
+        ``"peptide"``, or a PDB file of a molecule in a periodic box of water, for Amber14 with TIP3P.
     region
         MDTraj selection of the molecule that the potential describes.
     potential
@@ -83,22 +85,22 @@ def measure_interpolation(
     StepResult
         With ``classical``, ``hybrid``, ``interpolated``, ``openmm-ml interpolated``.
     """
-    pdb = app.PDBFile(str(structure))
-    classical = classical_system(pdb.topology, rigid_water=False)
+    subject = find_subject(structure)
+    classical = subject.make(False)
     loaded = load_potential(potential)
-    plain = create_hybrid_system(pdb.topology, classical, loaded, region, charge=0)
+    plain = create_hybrid_system(subject.topology, classical, loaded, region, charge=0)
     systems = {
         "classical": classical,
         "hybrid": plain.system,
         "interpolated": create_hybrid_system(
-            pdb.topology, classical, loaded, region, charge=0, interpolate=True
+            subject.topology, classical, loaded, region, charge=0, interpolate=True
         ).system,
     }
-    if peers and (mixed := mixed_system(potential, pdb.topology, classical, plain.region.atoms, interpolate=True)):
+    if peers and (mixed := mixed_system(potential, subject.topology, classical, plain.region.atoms, interpolate=True)):
         systems["openmm-ml interpolated"] = mixed
-    times = _race(systems, pdb.positions, rounds, steps, platform_name)
+    times = _race(systems, subject.positions, rounds, steps, platform_name)
     setting = {
-        "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
+        "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "region": f"{len(plain.region.atoms)} atoms ({region}), lambda_interpolate = 1",
         "potential": potential,
         **where(platform_name),
@@ -123,7 +125,7 @@ def measure_large_region(
     Parameters
     ----------
     structure
-        A PDB file in a periodic box of water, for Amber14 with TIP3P.
+        ``"peptide"``, or a PDB file in a periodic box of water, for Amber14 with TIP3P.
     atoms
         Size of the region: the first atoms of the file, filled up to whole residues.
     rounds
@@ -140,15 +142,15 @@ def measure_large_region(
     StepResult
         With ``classical``, ``hybrid``, ``openmm-ml``.
     """
-    pdb = app.PDBFile(str(structure))
-    classical = classical_system(pdb.topology, rigid_water=False)
-    chosen = _first_residues(pdb.topology, atoms)
-    systems = {"classical": classical, "hybrid": _ours(pdb.topology, classical, chosen)}
+    subject = find_subject(structure)
+    classical = subject.make(False)
+    chosen = _first_residues(subject.topology, atoms)
+    systems = {"classical": classical, "hybrid": _ours(subject.topology, classical, chosen)}
     if peers and importlib.util.find_spec("openmmml") is not None:
-        systems["openmm-ml"] = _theirs(pdb.topology, classical, chosen)
-    times = _race(systems, pdb.positions, rounds, steps, platform_name)
+        systems["openmm-ml"] = _theirs(subject.topology, classical, chosen)
+    times = _race(systems, subject.positions, rounds, steps, platform_name)
     setting = {
-        "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
+        "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "region": f"{len(chosen)} atoms",
         "potential": "zero",
         **where(platform_name),
@@ -170,7 +172,7 @@ def measure_setup(
     Parameters
     ----------
     structure
-        A PDB file in a periodic box of water, for Amber14 with TIP3P.
+        ``"peptide"``, or a PDB file in a periodic box of water, for Amber14 with TIP3P.
     sizes
         Atoms of the regions: the first of the file, filled up to whole residues.
     repetitions
@@ -185,14 +187,14 @@ def measure_setup(
     SetupResult
         With ``hybrid`` and ``openmm-ml``.
     """
-    pdb = app.PDBFile(str(structure))
-    classical = classical_system(pdb.topology, rigid_water=False)
+    subject = find_subject(structure)
+    classical = subject.make(False)
     makers: dict[str, Callable[[app.Topology, openmm.System, list[int]], openmm.System]] = {"hybrid": _ours}
     if peers and importlib.util.find_spec("openmmml") is not None:
         makers["openmm-ml"] = _theirs
-    regions = [_first_residues(pdb.topology, size) for size in sizes]
+    regions = [_first_residues(subject.topology, size) for size in sizes]
     for maker in makers.values():
-        maker(pdb.topology, classical, regions[0])
+        maker(subject.topology, classical, regions[0])
     seconds: dict[str, list[float]] = {name: [] for name in makers}
     megabytes: dict[str, list[float]] = {name: [] for name in makers}
     for region in regions:
@@ -200,17 +202,17 @@ def measure_setup(
             times = []
             for _ in range(repetitions):
                 begin = time.perf_counter()
-                maker(pdb.topology, classical, region)
+                maker(subject.topology, classical, region)
                 times.append(time.perf_counter() - begin)
             seconds[name].append(min(times))
             before = _resident()
-            system = maker(pdb.topology, classical, region)
-            context = make_context(system, pdb.positions, platform_name)
+            system = maker(subject.topology, classical, region)
+            context = make_context(system, subject.positions, platform_name)
             context.getState(forces=True)
             megabytes[name].append(_resident() - before)
             del context, system
     setting = {
-        "structure": f"{Path(structure).name}, {pdb.topology.getNumAtoms()} atoms",
+        "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "potential": "zero",
         **where(platform_name),
     }

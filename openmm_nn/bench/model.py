@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openmm
-from openmm import app, unit
 
 from ..export import export_potential
 from ..loading import load_potential
 from ..potential import Potential
-from .systems import nearest_atoms, where
+from .contexts import region_context, where
+from .systems import find_subject, nearest_atoms
 
 __all__ = ["ModelResult", "compile_bundled", "measure_model"]
 
@@ -63,25 +62,6 @@ class ModelResult:
         """
         rounds = zip(self.times[atoms][".pt2"], self.times[atoms][".pt"], strict=True)
         return float(statistics.median(compiled / scripted for compiled, scripted in rounds))
-
-    def table(self) -> str:
-        """Write the result as text.
-
-        Returns
-        -------
-        str
-            Medians and ratios.
-        """
-        lines = [f"{name}: {value}" for name, value in self.setting.items()]
-        lines += ["", f"{'atoms':>6} {'edges':>7} {'.pt ms':>9} {'.pt2 ms':>9} {'ratio':>7}   difference of E, F"]
-        for atoms, times in self.times.items():
-            scripted, compiled = (statistics.median(times[name]) for name in (".pt", ".pt2"))
-            energy, forces = self.differences[atoms]
-            lines.append(
-                f"{atoms:6} {self.edges[atoms]:7} {scripted:9.3f} {compiled:9.3f} {self.ratio(atoms):7.3f}   "
-                f"{energy:.1e} kJ/mol, {forces:.1e} kJ/mol/nm"
-            )
-        return "\n".join(lines)
 
 
 def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
@@ -130,7 +110,7 @@ def measure_model(
     *,
     scripted: str = "openmm-nn/hcno-1",
     package: str | Path | None = None,
-    region: str = "resname ACE ALA NME",
+    region: str | None = None,
     sizes: Sequence[int] = (22, 200),
     rounds: int = 15,
     threads: int = 0,
@@ -141,13 +121,14 @@ def measure_model(
     Parameters
     ----------
     structure
-        A PDB file.
+        ``"peptide"`` or ``"cb7"``, or a PDB file.
     scripted
         The potential as TorchScript.
     package
         The same one compiled; None to compile the bundled potential from its source.
     region
-        MDTraj selection of the first atoms of every region; the molecules nearest to it follow.
+        MDTraj selection of the first atoms of every region; the molecules nearest to it follow. By default the system's
+        own.
     sizes
         Numbers of atoms, about: molecules stay whole.
     rounds
@@ -167,7 +148,7 @@ def measure_model(
     >>> from openmm_nn.bench import measure_model
     >>> measure_model("alanine-dipeptide-explicit.pdb").ratio(22)  # doctest: +SKIP
     """
-    pdb = app.PDBFile(str(structure))
+    subject = find_subject(structure, region)
     with tempfile.TemporaryDirectory() as folder:
         compiled = (
             compile_bundled(Path(folder) / "bundled.pt2", portable=portable)
@@ -179,8 +160,13 @@ def measure_model(
     differences: dict[int, tuple[float, float]] = {}
     edges: dict[int, int] = {}
     for size in sizes:
-        atoms = nearest_atoms(pdb.topology, pdb.positions, region, size)
-        contexts = {name: _context(potential, pdb, atoms, threads) for name, potential in contenders.items()}
+        atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
+        contexts = {
+            name: region_context(
+                potential, subject.topology, subject.positions, atoms, threads=threads, platform_name=_PLATFORM
+            )
+            for name, potential in contenders.items()
+        }
         states = [context.getState(energy=True, forces=True) for context, _ in contexts.values()]
         energies = [state.getPotentialEnergy()._value for state in states]
         forces = [state.getForces(asNumpy=True)._value for state in states]
@@ -198,7 +184,7 @@ def measure_model(
                 if round_ >= 0:
                     times[count][name].append(100.0 * (time.perf_counter() - begin))
     setting = {
-        "structure": Path(structure).name,
+        "system": subject.name,
         "potential": scripted,
         "compiled for": "every processor of this kind" if portable else "this processor",
         "threads of torch": str(threads or "default of the engine"),
@@ -206,20 +192,3 @@ def measure_model(
         **where(_PLATFORM),
     }
     return ModelResult(times=times, differences=differences, edges=edges, setting=setting)
-
-
-def _context(potential: Potential, pdb: app.PDBFile, atoms: Sequence[int], threads: int) -> tuple[openmm.Context, Any]:
-    """Return a Context of these atoms alone, as a cluster, and its force."""
-    elements = [atom.element.atomic_number for atom in pdb.topology.atoms()]
-    numbers = [elements[index] for index in atoms]
-    properties = {"threads": str(threads)} if threads else None
-    force = potential.create_force(
-        atomic_numbers=numbers, periodic=None if potential.card.periodic != "optional" else False, properties=properties
-    )
-    system = openmm.System()
-    for _ in atoms:
-        system.addParticle(1.0)
-    system.addForce(force)
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(_PLATFORM))
-    context.setPositions(np.asarray(pdb.positions.value_in_unit(unit.nanometer))[list(atoms)])
-    return context, force

@@ -1,4 +1,4 @@
-"""How the time of a hybrid step grows: with the environment, with the region, with the committee."""
+"""How the time of a hybrid step grows: with the environment, and with the region."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from openmm import app, unit
+from openmm import unit
 
 from .. import native
 from ..hybrid import create_hybrid_system
 from ..loading import load_potential
-from .systems import classical_system, make_context, minimised, nearest_atoms, read_structure
+from .contexts import make_context, minimised
+from .systems import Subject, find_subject, nearest_atoms
 
-__all__ = ["ScalingRow", "measure_environment", "measure_region", "scaling_table"]
+__all__ = ["ScalingRow", "measure_environment", "measure_region"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ScalingRow:
 
 def measure_environment(
     structure: str | Path,
-    region: str = "resname ACE ALA NME",
+    region: str | None = None,
     *,
     waters: Iterable[int] = (700, 3300, 10000),
     potential: str = "openmm-nn/hcno-1",
@@ -63,9 +63,9 @@ def measure_environment(
     Parameters
     ----------
     structure
-        A PDB file with the region.
+        ``"peptide"``, or a PDB file with the region.
     region
-        MDTraj selection.
+        MDTraj selection; by default the examples' peptide.
     waters
         Numbers of waters that the region is solvated in.
     potential
@@ -82,14 +82,14 @@ def measure_environment(
     """
     rows = []
     for number in waters:
-        topology, positions = read_structure(structure, region, number)
-        rows.append(_measure(topology, positions, region, potential, rounds, steps, platform_name))
+        subject = find_subject(structure, region, number)
+        rows.append(_measure(subject, subject.region, potential, rounds, steps, platform_name))
     return rows
 
 
 def measure_region(
     structure: str | Path,
-    region: str = "resname ACE ALA NME",
+    region: str | None = None,
     *,
     sizes: Iterable[int] = (22, 82, 202, 622),
     potential: str = "openmm-nn/hcno-1",
@@ -102,9 +102,9 @@ def measure_region(
     Parameters
     ----------
     structure
-        A PDB file of the region in water.
+        ``"peptide"``, ``"dhfr"`` or ``"cb7"``, or a PDB file of the region in water.
     region
-        MDTraj selection of what is always inside.
+        MDTraj selection of what is always inside; by default the system's own.
     sizes
         Numbers of atoms, about: molecules stay whole.
     potential, rounds, steps, platform_name
@@ -115,30 +115,24 @@ def measure_region(
     list of ScalingRow
         One for each size.
     """
-    topology, positions = read_structure(structure, region, None)
+    subject = find_subject(structure, region)
     rows = []
     for size in sizes:
-        atoms = nearest_atoms(topology, positions, region, size)
-        rows.append(_measure(topology, positions, atoms, potential, rounds, steps, platform_name))
+        atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
+        rows.append(_measure(subject, atoms, potential, rounds, steps, platform_name))
     return rows
 
 
 def _measure(
-    topology: app.Topology,
-    positions: Any,
-    region: str | list[int],
-    potential: str,
-    rounds: int,
-    steps: int,
-    platform_name: str,
+    subject: Subject, region: str | list[int], potential: str, rounds: int, steps: int, platform_name: str
 ) -> ScalingRow:
-    classical = classical_system(topology)
-    plain = make_context(classical, positions, platform_name)
+    classical = subject.make(True)
+    plain = make_context(classical, subject.positions, platform_name)
     start = minimised(plain, iterations=30)
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
-        hybrid = create_hybrid_system(topology, classical, load_potential(potential), region, charge=0)
+        hybrid = create_hybrid_system(subject.topology, classical, load_potential(potential), region, charge=0)
     mixed = make_context(hybrid.system, start, platform_name)
     setup = time.perf_counter() - begin
     force = next(iter(native.neural_forces(hybrid.system).values()))
@@ -156,7 +150,7 @@ def _measure(
     after = force.getStatistics(mixed)
     evaluations = after["evaluations"] - before["evaluations"]
     return ScalingRow(
-        atoms=topology.getNumAtoms(),
+        atoms=subject.topology.getNumAtoms(),
         region=len(hybrid.region.atoms),
         setup=setup,
         classical=_summary(times["classical"]),
@@ -168,29 +162,3 @@ def _measure(
 
 def _summary(values: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(values), min(values), max(values)
-
-
-def scaling_table(rows: Sequence[ScalingRow]) -> str:
-    """Write rows as text.
-
-    Parameters
-    ----------
-    rows
-        From `measure_environment` or `measure_region`.
-
-    Returns
-    -------
-    str
-        A table; times in ms a step, set-up in s.
-    """
-    lines = [
-        f"{'atoms':>8} {'region':>7} {'set-up':>7} {'classical':>10} {'hybrid':>8} {'(min':>7} {'max)':>7} "
-        f"{'neural part':>12} {'edges':>8} {'bytes':>9}"
-    ]
-    for row in rows:
-        lines.append(
-            f"{row.atoms:8d} {row.region:7d} {row.setup:7.2f} {row.classical[0]:10.2f} {row.hybrid[0]:8.2f} "
-            f"{row.hybrid[1]:7.2f} {row.hybrid[2]:7.2f} {row.model:12.2f} {row.work['edges']:8.0f} "
-            f"{row.work['bytes']:9.0f}"
-        )
-    return "\n".join(lines)

@@ -1,15 +1,10 @@
-"""Time of a hybrid step: the classical step alone, the bare model, the hybrid, and openmm-ml on the same System."""
+"""Time of a hybrid step: the classical step alone, the bare model, the hybrid, and peers on the same System."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import os
-import shutil
 import statistics
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import unit
 
 from .. import native
 from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import load_potential
 from ..potential import Potential
 from ..runner import quiet_torchscript
-from .systems import classical_system, make_context, minimised, read_structure, where
+from .contexts import make_context, minimised, place, where
+from .peers import mixed_system, torch_systems
+from .systems import find_subject
 
-__all__ = ["StepResult", "measure_step"]
+__all__ = ["StepResult", "measure_step", "region_coordinates"]
 
 _WARM_UP = 30
 
@@ -43,11 +40,14 @@ class StepResult:
         Counted work of the neural part a step: atoms, edges, bytes.
     setting
         What was measured, and on what.
+    differences
+        By peer: the largest difference of its forces from the hybrid's, before the first step; kJ/mol/nm.
     """
 
     times: Mapping[str, list[float]]
     work: Mapping[str, float]
     setting: Mapping[str, str] = field(default_factory=dict)
+    differences: Mapping[str, float] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         """Return the median time of a contender.
@@ -85,7 +85,7 @@ class StepResult:
 
 def measure_step(
     structure: str | Path,
-    region: str = "resname ACE ALA NME",
+    region: str | None = None,
     *,
     potential: str = "ani2x/0",
     waters: int | None = None,
@@ -103,13 +103,14 @@ def measure_step(
     Parameters
     ----------
     structure
-        A PDB file of a region in a periodic box of water.
+        ``"peptide"``, ``"dhfr"`` or ``"cb7"``, see `openmm_nn.bench.find_subject`, or a PDB file of a region in a
+        periodic box of water.
     region
-        MDTraj selection.
+        MDTraj selection; by default the system's own.
     potential
         Name or path.
     waters
-        Number of waters that the region is solvated in again; None to take the file as it is.
+        Number of waters that the region is solvated in again; None to take the box as it is.
     rounds, steps
         How many rounds, and steps of each contender in a round.
     threads
@@ -125,7 +126,8 @@ def measure_step(
     Returns
     -------
     StepResult
-        ``classical``, ``model``, ``classical + model`` (both in one loop), ``hybrid``, ``openmm-ml``, ``openmm-torch``.
+        ``classical``, ``model``, ``classical + model`` (both in one loop), ``hybrid``, ``openmm-ml``, ``TorchForce``,
+        ``PythonTorchForce``. The model, and every peer, has the hybrid's link atoms.
 
     Examples
     --------
@@ -133,40 +135,38 @@ def measure_step(
     >>> result = measure_step("alanine-dipeptide-explicit.pdb")  # doctest: +SKIP
     >>> result.ratio("hybrid", "classical + model")  # doctest: +SKIP
     """
-    topology, positions = read_structure(structure, region, waters)
-    classical = classical_system(topology)
+    subject = find_subject(structure, region, waters)
+    classical = subject.make(True)
     loaded = load_potential(potential)
     properties = {"threads": str(threads)} if threads else {}
     if cuda_graphs:
         properties["cuda_graphs"] = "true"
-    hybrid = create_hybrid_system(topology, classical, loaded, region, charge=0, properties=properties)
-    contexts = {"classical": make_context(classical, positions, platform_name)}
+    hybrid = create_hybrid_system(subject.topology, classical, loaded, subject.region, charge=0, properties=properties)
+    device = "cuda" if platform_name == "CUDA" else "cpu"
+    contexts = {"classical": make_context(classical, subject.positions, platform_name)}
     start = minimised(contexts["classical"])
     contexts["hybrid"] = make_context(hybrid.system, start, platform_name)
-    device = "cuda" if platform_name == "CUDA" else "cpu"
-    model = _bare_model(loaded, hybrid.region.atoms, topology, start, threads or 1, device, cuda_graphs)
+    model = _bare_model(loaded, hybrid, start, threads or 1, device, cuda_graphs)
+    if peers:
+        mixed = mixed_system(potential, subject.topology, classical, hybrid.region.atoms, device)
+        others = {"openmm-ml": mixed} if mixed is not None else {}
+        others.update(torch_systems(loaded, hybrid))
+        contexts.update({name: make_context(system, start, platform_name) for name, system in others.items()})
+    differences = _differences(contexts, len(start))
 
-    def classical_step() -> None:
-        contexts["classical"].getIntegrator().step(1)
+    def step_of(context: openmm.Context) -> Callable[[], None]:
+        integrator = context.getIntegrator()
+        return lambda: integrator.step(1)
 
     def both() -> None:
-        classical_step()
+        contenders["classical"]()
         model()
 
-    contenders: dict[str, Callable[[], None]] = {
-        "classical": classical_step,
-        "model": model,
-        "classical + model": both,
-        "hybrid": lambda: contexts["hybrid"].getIntegrator().step(1),
-    }
-    if peers and (mixed := mixed_system(potential, topology, classical, hybrid.region.atoms, device)) is not None:
-        contexts["openmm-ml"] = make_context(mixed, start, platform_name)
-        contenders["openmm-ml"] = lambda: contexts["openmm-ml"].getIntegrator().step(1)
-    if peers and (torchforce := _torchforce_system(loaded, hybrid, topology)) is not None:
-        contexts["openmm-torch"] = make_context(torchforce, start, platform_name)
-        contenders["openmm-torch"] = lambda: contexts["openmm-torch"].getIntegrator().step(1)
+    contenders: dict[str, Callable[[], None]] = {"classical": step_of(contexts["classical"]), "model": model}
+    contenders["classical + model"] = both
+    contenders.update({name: step_of(context) for name, context in contexts.items() if name not in contenders})
     for name, context in contexts.items():
-        context.setPositions(start)
+        place(context, start)
         context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
         for _ in range(_WARM_UP):
             contenders[name]()
@@ -179,17 +179,30 @@ def measure_step(
                 contender()
             _wait(contexts, device)
             times[name].append(1000.0 * (time.perf_counter() - begin) / steps)
+    links = f" and {len(hybrid.links)} link atoms" if hybrid.links else ""
     setting = {
-        "structure": Path(structure).name,
-        "atoms": str(topology.getNumAtoms()),
-        "region": f"{len(hybrid.region.atoms)} atoms ({region})",
+        "system": subject.name,
+        "atoms": str(subject.topology.getNumAtoms()),
+        "region": f"{len(hybrid.region.atoms)} atoms{links} ({subject.region})",
         "potential": potential,
         "threads of torch": str(threads or "default"),
         "CUDA graphs": str(cuda_graphs).lower(),
         "rounds": f"{rounds} of {steps} steps",
         **where(platform_name),
     }
-    return StepResult(times=times, work=_work(hybrid.system, contexts["hybrid"]), setting=setting)
+    work = _work(hybrid.system, contexts["hybrid"])
+    return StepResult(times=times, work=work, setting=setting, differences=differences)
+
+
+def _differences(contexts: Mapping[str, openmm.Context], atoms: int) -> dict[str, float]:
+    """Compare the forces of the peers with those of the hybrid, at the same positions."""
+    forces = {
+        name: context.getState(forces=True).getForces(asNumpy=True)._value[:atoms]
+        for name, context in contexts.items()
+        if name != "classical"
+    }
+    own = forces.pop("hybrid")
+    return {name: float(np.abs(theirs - own).max()) for name, theirs in forces.items()}
 
 
 def _wait(contexts: Mapping[str, openmm.Context], device: str) -> None:
@@ -204,7 +217,7 @@ def _wait(contexts: Mapping[str, openmm.Context], device: str) -> None:
 
 
 def _bare_model(
-    potential: Potential, atoms: Any, topology: app.Topology, positions: Any, threads: int, device: str, replay: bool
+    potential: Potential, hybrid: HybridSystem, positions: Any, threads: int, device: str, replay: bool
 ) -> Callable[[], None]:
     """Return a function that evaluates the frozen module and its gradient, with all inputs made beforehand."""
     import torch
@@ -214,13 +227,12 @@ def _bare_model(
     dtype = torch.float64 if card.dtype == "float64" else torch.float32
     with quiet_torchscript():
         module = copy.deepcopy(potential.module).eval().to(dtype).to(device)
-        elements = [atom.element.atomic_number for atom in topology.atoms()]
-        numbers = torch.tensor([elements[index] for index in atoms])
+        numbers = torch.tensor([*hybrid.region.atomic_numbers, *(1 for _ in hybrid.links)])
         for hook in ("specialize", *(["make_static"] if replay else [])):
             if hasattr(module, hook):
                 getattr(module, hook)(numbers.to(device))
         module = torch.jit.freeze(module)
-    x = positions[list(atoms)].value_in_unit(unit.nanometer) / card.length_factor
+    x = region_coordinates(hybrid, positions.value_in_unit(unit.nanometer)) / card.length_factor
     x -= x.mean(axis=0)
     values: dict[str, Any] = {
         "positions": torch.tensor(x, dtype=dtype),
@@ -267,58 +279,26 @@ def _bare_model(
     return replay_it
 
 
-def mixed_system(
-    potential: str,
-    topology: app.Topology,
-    classical: openmm.System,
-    atoms: Any,
-    device: str = "cpu",
-    *,
-    interpolate: bool = False,
-) -> openmm.System | None:
-    """Return the mixed System of openmm-ml for the same potential, or None."""
-    if importlib.util.find_spec("openmmml") is None or not potential.startswith("ani2x"):
-        return None
-    import openmmml
+def region_coordinates(hybrid: HybridSystem, x: Any) -> Any:
+    """Return the positions of the region and of its link atoms, which lie along the cut bonds.
 
-    member = potential.partition("/")[2]
-    options = {"modelIndex": int(member)} if member else {}
-    before = os.environ.get("TORCHANI_DATA_DIR")
-    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if before and Path(before).is_dir():
-            # torchani makes directories beside its weights.
-            shutil.copytree(before, temporary, dirs_exist_ok=True, copy_function=shutil.copyfile)
-            os.chmod(temporary, 0o755)
-            for directory, names, _ in os.walk(temporary):
-                for name in names:
-                    os.chmod(Path(directory) / name, 0o755)
-            os.environ["TORCHANI_DATA_DIR"] = temporary
-        try:
-            mixed: openmm.System = openmmml.MLPotential("ani2x").createMixedSystem(
-                topology, classical, [int(index) for index in atoms], interpolate=interpolate, device=device, **options
-            )
-            return mixed
-        finally:
-            if before:
-                os.environ["TORCHANI_DATA_DIR"] = before
+    Parameters
+    ----------
+    hybrid
+        Its region, and links at fixed distances.
+    x : array
+        (N,3), of all atoms, in nm.
 
-
-def _torchforce_system(potential: Potential, hybrid: HybridSystem, topology: app.Topology) -> openmm.System | None:
-    """Return the hybrid with openmm-torch's TorchForce in the place of ours, or None."""
-    if importlib.util.find_spec("openmmtorch") is None:
-        return None
-    import openmmtorch
-
-    made = potential.to_torchforce(topology=topology, atoms=hybrid.region.atoms, periodic=False)
-    system = copy.deepcopy(hybrid.system)
-    (index,) = native.neural_forces(system)
-    system.removeForce(index)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.pt"
-        path.write_bytes(made.data or b"")
-        system.addForce(openmmtorch.TorchForce(str(path)))
-    return system
+    Returns
+    -------
+    array
+        (n,3), in nm: the region's atoms, then the link atoms.
+    """
+    links = []
+    for link in hybrid.links:
+        bond = x[link.outside] - x[link.inside]
+        links.append(x[link.inside] + link.value * bond / np.linalg.norm(bond))
+    return np.array([*x[list(hybrid.region.atoms)], *links])
 
 
 def _work(system: openmm.System, context: openmm.Context) -> dict[str, float]:

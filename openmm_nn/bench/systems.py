@@ -1,10 +1,10 @@
-"""What the measurements run: structures, classical Systems and Contexts, and a word on where they ran."""
+"""What is measured: a peptide in water, DHFR, a guest in CB7, or a PDB file; and its classical System."""
 
 from __future__ import annotations
 
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,88 +12,120 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-__all__ = [
-    "classical_system",
-    "make_context",
-    "minimised",
-    "nearest_atoms",
-    "read_structure",
-    "versions",
-    "where",
-]
+from ..errors import MissingDependencyError, ParameterError, message
+from ..selection import select_atoms
 
+__all__ = ["EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms"]
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
+_PEPTIDE = "resname ACE ALA NME"
 _FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
-_TIME_STEP = 0.5 * unit.femtosecond
-_PACKAGES = ("openmm-nn", "torch", "openmm", "openmmml", "torchani")
+
+# Files of openmmtools' data, and the region: all of these are neutral and of H, C, N and O, as the bundled potential
+# and ANI-2x want. DHFR's file has no ligand: the region is Ala6 to Leu8 with the amides at both ends, at the site of
+# the ligands. Cut through CA-C, where a hydrogen closes it, it has 51 atoms, as many as folic acid. In the other, the
+# guest is bicyclo[2.2.2]octane-1,4-dimethanol, 30 atoms; the host around it stays classical.
+_AMBER = {
+    "dhfr": ("dhfr/JAC", "(resid 4 and name C O) or resid 5 to 7 or (resid 8 and not name C O)"),
+    "cb7": ("cb7-b2/complex-explicit", "resname B2"),
+}
+SYSTEMS = ("peptide", *_AMBER)
 
 
-def read_structure(structure: str | Path, region: str, waters: int | None) -> tuple[app.Topology, Any]:
-    """Read a PDB file, and solvate the region again if a number of waters is given.
+@dataclass(frozen=True)
+class Subject:
+    """A structure in a periodic box, what of it the potential describes, and how its classical System is made.
+
+    Parameters
+    ----------
+    name
+        Of the system or of its file.
+    topology, positions
+        All atoms.
+    region
+        MDTraj selection.
+    make
+        Makes the classical System, PME at 1 nm and no constraints but those of rigid water, which its argument asks
+        for.
+    """
+
+    name: str
+    topology: app.Topology
+    positions: Any
+    region: str
+    make: Callable[[bool], openmm.System]
+
+
+def find_subject(structure: str | Path, region: str | None = None, waters: int | None = None) -> Subject:
+    """Read what is to be measured.
 
     Parameters
     ----------
     structure
-        A PDB file of a region in a periodic box of water.
+        ``"peptide"``, ``"dhfr"``, ``"cb7"``, or a PDB file of a region in a periodic box of water, for Amber14 with
+        TIP3P.
     region
-        MDTraj selection.
+        MDTraj selection; by default the system's own, and the examples' peptide in a file.
     waters
-        How many; None to take the file as it is.
+        How many the region is solvated in again; None to take the box as it is. Not for systems of Amber files.
 
     Returns
     -------
-    topology : openmm.app.Topology
-    positions : Quantity
-        (N,3).
+    Subject
+
+    Raises
+    ------
+    ParameterError
+        If there is no such system or file, or if it cannot be solvated again.
+    MissingDependencyError
+        If openmmtools is not installed, which has the files of two systems.
     """
-    pdb = app.PDBFile(str(structure))
-    if waters is None:
-        return pdb.topology, pdb.positions
-    import mdtraj
+    if structure in _AMBER:
+        return _amber(str(structure), region, waters)
+    path = EXAMPLE if structure == "peptide" else Path(structure)
+    if not path.is_file():
+        raise ParameterError(
+            message("structure", f"no file {path}", f"a PDB file of a molecule in water, or {', '.join(SYSTEMS)}",
+                    "give another; the peptide's file is in a checkout of the repository")
+        )  # fmt: skip
+    pdb = app.PDBFile(str(path))
+    topology, positions = pdb.topology, pdb.positions
+    region = region or _PEPTIDE
+    if waters is not None:
+        chosen = set(select_atoms(topology, region, argument="region"))
+        modeller = app.Modeller(topology, positions)
+        modeller.delete([atom for atom in topology.atoms() if atom.index not in chosen])
+        modeller.addSolvent(app.ForceField(*_FORCE_FIELD), numAdded=waters)
+        topology, positions = modeller.topology, modeller.positions
+    return Subject(path.name, topology, positions, region, lambda rigid: classical_system(topology, rigid_water=rigid))
 
-    chosen = set(mdtraj.Topology.from_openmm(pdb.topology).select(region).tolist())
-    modeller = app.Modeller(pdb.topology, pdb.positions)
-    modeller.delete([atom for atom in pdb.topology.atoms() if atom.index not in chosen])
-    modeller.addSolvent(app.ForceField(*_FORCE_FIELD), numAdded=waters)
-    return modeller.topology, modeller.positions
 
+def _amber(name: str, region: str | None, waters: int | None) -> Subject:
+    if waters is not None:
+        raise ParameterError(
+            message("waters", f"{waters} for the system {name!r}", "a number for peptide or a PDB file",
+                    "leave it out: Amber's files have their water, and no force field for another box")
+        )  # fmt: skip
+    spec = importlib.util.find_spec("openmmtools")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(
+            message("system", f"{name!r}, and no openmmtools, which has its files", "openmmtools 0.27",
+                    "pip install --no-deps openmmtools (of which only the data are read)")
+        )  # fmt: skip
+    stem, own = _AMBER[name]
+    path = Path(spec.submodule_search_locations[0]) / "data" / stem
+    coordinates = app.AmberInpcrdFile(str(path.with_suffix(".inpcrd")))
+    prmtop = app.AmberPrmtopFile(str(path.with_suffix(".prmtop")), periodicBoxVectors=coordinates.boxVectors)
 
-def nearest_atoms(topology: app.Topology, positions: Any, region: str, size: int) -> list[int]:
-    """Return the atoms of a region and of the residues nearest to it, about `size` of them.
+    def make(rigid_water: bool) -> openmm.System:
+        system: openmm.System = prmtop.createSystem(**_settings(rigid_water))
+        return system
 
-    Parameters
-    ----------
-    topology
-        Of the structure.
-    positions : Quantity
-        (N,3).
-    region
-        MDTraj selection of the first atoms.
-    size
-        How many atoms at most; residues stay whole.
-
-    Returns
-    -------
-    list of int
-        Indices.
-    """
-    import mdtraj
-
-    chosen = mdtraj.Topology.from_openmm(topology).select(region).tolist()
-    x = np.asarray(positions.value_in_unit(unit.nanometer))
-    inside = set(chosen)
-    residues = [[atom.index for atom in residue.atoms()] for residue in topology.residues()]
-    others = [indices for indices in residues if not inside.intersection(indices)]
-    center = x[chosen].mean(axis=0)
-    others.sort(key=lambda indices: float(np.linalg.norm(x[indices[0]] - center)))
-    for indices in others:
-        if len(chosen) + len(indices) > size:
-            break
-        chosen += indices
-    return [int(index) for index in chosen]
+    return Subject(name, prmtop.topology, coordinates.positions, region or own, make)
 
 
 def classical_system(topology: app.Topology, *, rigid_water: bool = True) -> openmm.System:
-    """Make the classical System: Amber14 and TIP3P with PME at 1 nm.
+    """Make the classical System of a PDB file: Amber14 and TIP3P with PME at 1 nm.
 
     Parameters
     ----------
@@ -106,80 +138,52 @@ def classical_system(topology: app.Topology, *, rigid_water: bool = True) -> ope
     -------
     openmm.System
     """
-    system: openmm.System = app.ForceField(*_FORCE_FIELD).createSystem(
-        topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=None, rigidWater=rigid_water
-    )
+    system: openmm.System = app.ForceField(*_FORCE_FIELD).createSystem(topology, **_settings(rigid_water))
     return system
 
 
-def make_context(system: openmm.System, positions: Any, platform_name: str) -> openmm.Context:
-    """Make a Context with a Langevin integrator at 300 K and 0.5 fs.
+def _settings(rigid_water: bool) -> dict[str, Any]:
+    return {
+        "nonbondedMethod": app.PME,
+        "nonbondedCutoff": 1 * unit.nanometer,
+        "constraints": None,
+        "rigidWater": rigid_water,
+    }
+
+
+def nearest_atoms(topology: app.Topology, positions: Any, region: str, size: int) -> list[int]:
+    """Return the atoms of a region and of the molecules nearest to it, about `size` of them.
 
     Parameters
     ----------
-    system
-        Any.
+    topology
+        Of the structure.
     positions : Quantity
         (N,3).
-    platform_name
-        OpenMM's platform.
+    region
+        MDTraj selection of the first atoms.
+    size
+        How many atoms at most; the region stays whole, and so do the molecules, which are of one residue each. One that
+        is too large is left out: around the guest in CB7 there is water first, and the host from 156 atoms on.
 
     Returns
     -------
-    openmm.Context
+    list of int
+        Indices.
     """
-    integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, _TIME_STEP)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform_name))
-    context.setPositions(positions)
-    return context
-
-
-def minimised(context: openmm.Context, iterations: int = 100) -> Any:
-    """Minimise, and return the positions.
-
-    Parameters
-    ----------
-    context
-        Any.
-    iterations
-        At most.
-
-    Returns
-    -------
-    Quantity
-        (N,3).
-    """
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=iterations)
-    return context.getState(positions=True).getPositions(asNumpy=True)
-
-
-def versions() -> str:
-    """Return the versions of what takes part, as far as it is installed."""
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
-def where(platform_name: str) -> dict[str, str]:
-    """Say where a measurement was made.
-
-    Parameters
-    ----------
-    platform_name
-        OpenMM's platform.
-
-    Returns
-    -------
-    dict
-        Platform, versions and machine.
-    """
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    if platform_name == "CUDA":
-        import torch
-
-        machine += f", {torch.cuda.get_device_name()}"
-    return {"platform": platform_name, "versions": versions(), "machine": machine}
+    chosen = list(select_atoms(topology, region, argument="region"))
+    x = np.asarray(positions.value_in_unit(unit.nanometer))
+    inside = set(chosen)
+    bonds = [(first.residue.index, second.residue.index) for first, second in topology.bonds()]
+    chained = {index for pair in bonds if pair[0] != pair[1] for index in pair}
+    molecules = [
+        indices
+        for residue in topology.residues()
+        if residue.index not in chained and not inside.intersection(indices := [atom.index for atom in residue.atoms()])
+    ]
+    center = x[chosen].mean(axis=0)
+    molecules.sort(key=lambda indices: float(np.linalg.norm(x[indices[0]] - center)))
+    for indices in molecules:
+        if len(chosen) + len(indices) <= size:
+            chosen += indices
+    return chosen
