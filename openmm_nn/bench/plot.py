@@ -112,7 +112,8 @@ def draw_scaling(results: Mapping[str, Sequence[ScalingRow]], setting: Mapping[s
         fixed = f"{rows[0].region} atoms in the region" if name == "environment" else f"{rows[0].atoms:,} atoms in all"
         axes.set_xlabel(f"atoms of the {'System' if name == 'environment' else 'region'} ({fixed})")
     panels[0].set_ylabel("ms a step")
-    panels[0].legend(frameon=False, fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()  # lines with bars come last
+    panels[0].legend([*handles[1:], handles[0]], [*labels[1:], labels[0]], frameon=False, fontsize=9)
     _finish(figure, f"{setting['system']} by {setting['potential']}", setting, path)
 
 
@@ -215,4 +216,4 @@ def _finish(figure: Any, title: str, setting: Mapping[str, str], path: str | Pat
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=_INK)
     said = ", ".join(setting[key] for key in ("platform", "machine", "versions"))
     figure.supxlabel(said, x=0.012, ha="left", fontsize=7, color=_FAINT)
-    figure.savefig(Path(path), dpi=150)
+    figure.savefig(Path(path), dpi=130)

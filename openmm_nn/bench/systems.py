@@ -79,6 +79,13 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
         If there is no such system or file, or if it cannot be solvated again.
     MissingDependencyError
         If openmmtools is not installed, which has the files of two systems.
+
+    Examples
+    --------
+    >>> from openmm_nn.bench import find_subject
+    >>> subject = find_subject("peptide")
+    >>> subject.make(True).getNumParticles()
+    2269
     """
     if structure in _AMBER:
         return _amber(str(structure), region, waters)
