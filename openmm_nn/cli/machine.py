@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .console import output, readable
@@ -51,7 +51,9 @@ def doctor() -> None:
         from .diagnosis import examine
 
         findings = examine()
-        table = Table("", "what", "found", box=box.SIMPLE, pad_edge=False)
+        # Paths and versions are of use only as a whole.
+        found = Column("found", overflow="fold")
+        table = Table("", Column("what", no_wrap=True), found, box=box.SIMPLE, pad_edge=False)
         marks = {"good": Text("✓", "green"), "note": Text("·", "yellow"), "bad": Text("✗", "red")}
         for finding in findings:
             table.add_row(marks[finding.verdict], finding.what, finding.found)

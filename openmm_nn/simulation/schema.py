@@ -147,7 +147,7 @@ _DYNAMICS = _section(
     pressure=_quantity("pressure", "of the barostat", "1 bar"),
     barostat_every=_whole("steps between attempts to change the volume", 1, 25),
     seed=_whole("of velocities, thermostat and barostat; 0: another one each time", 0, 1),
-    platform=_choice("of OpenMM; auto: the fastest that this build of the package has kernels for", "auto",
+    platform=_choice("of OpenMM; auto: CUDA where it and this build's kernels for it are there, otherwise CPU", "auto",
                      "Reference", "CPU", "OpenCL", "CUDA", "HIP", default="auto"),
     properties={"type": "object", "additionalProperties": {"type": "string"},
                 "description": "properties of OpenMM's platform, such as Threads: \"2\""},

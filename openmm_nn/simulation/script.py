@@ -67,7 +67,8 @@ def as_python(runfile: RunFile) -> str:
 
 
 def _path(runfile: RunFile, *keys: str | int) -> str:
-    return f"str(HERE / {str(runfile.document.get(*keys))!r})"
+    given = str(runfile.document.get(*keys))
+    return f"str(Path({given!r}).expanduser())" if given.startswith("~") else f"str(HERE / {given!r})"
 
 
 def _call(name: str, *arguments: str, **options: str) -> str:

@@ -269,7 +269,7 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
         "  temperature: 300 K",
         "  friction: 5 /ps      # 1 /ps disturbs the motion less, and takes longer to reach the temperature",
         "  timestep: 0.5 fs     # hydrogens of the region move freely",
-        "  platform: auto       # the fastest one that works here",
+        "  platform: auto       # CUDA where it is there, otherwise CPU",
         "  seed: 1",
         "",
         "preflight: false       # true: the potential is examined on this structure first; a minute or two",

@@ -11,6 +11,7 @@ from run_support import PEPTIDE, ROOT, run_file, write_peptide
 from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.simulation import SCHEMA, RunFile, prepare, run
 from openmm_nn.simulation.quantities import DIMENSIONS, parse_quantity
+from openmm_nn.simulation.script import as_python
 from openmm_nn.simulation.template import write_template
 
 GOOD = f"""\
@@ -450,6 +451,7 @@ def test_a_file_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(PEPTIDE.parent))
     runfile = RunFile.parse(change(str(PEPTIDE), f"~/{PEPTIDE.name}"))
     assert runfile.path("structure", "file") == PEPTIDE.resolve()
+    assert f"app.PDBFile(str(Path('~/{PEPTIDE.name}').expanduser()))" in as_python(runfile)
 
 
 def test_a_long_step_is_warned_of_before_the_run() -> None:
