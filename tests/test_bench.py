@@ -13,13 +13,13 @@ from openmm import unit
 
 from openmm_nn import create_hybrid_system, load_potential
 from openmm_nn.bench import find_subject, measure_committee, measure_step
+from openmm_nn.bench.__main__ import main
 from openmm_nn.bench.contexts import make_context
-from openmm_nn.bench.model import ModelResult
 from openmm_nn.bench.peers import PEERS, add_sites
-from openmm_nn.bench.plot import check_plot, draw_committee, draw_model
+from openmm_nn.bench.plot import check_plot
 from openmm_nn.bench.step import region_coordinates
 from openmm_nn.bench.systems import nearest_atoms
-from openmm_nn.bench.tables import committee_table
+from openmm_nn.bundled import BUNDLED
 from openmm_nn.errors import MissingDependencyError, ParameterError, ParticleError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def test_openmm_torch_gives_the_same_forces(native: str) -> None:
     assert max(result.differences.values()) < 0.05
 
 
-def test_committee(tmp_path: pathlib.Path, native: str) -> None:
+def test_committee(tmp_path: pathlib.Path, native: str, capsys: pytest.CaptureFixture[str]) -> None:
     class Springs(torch.nn.Module):
         def __init__(self, k: float) -> None:
             super().__init__()
@@ -149,16 +149,28 @@ def test_committee(tmp_path: pathlib.Path, native: str) -> None:
     x -= x.mean(axis=0)
     assert result.differences["list"] == pytest.approx((0.0, 0.0), abs=1e-9)
     assert result.differences["batched"] == pytest.approx((2.0 * (x**2).sum(), 4.0 * np.abs(x).max()), rel=1e-6)
-    assert committee_table(result).count("apart") == 4 + 2
-    draw_committee(result, tmp_path / "it.svg")
+    options = ["--committee", str(tmp_path / "all.pt"), "--sizes", "2", "--rounds", "1"]
+    options += ["--plot", str(tmp_path / "it.svg")]
+    main(["committee", "--members", *map(str, names), *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if line[:7].strip().isdigit()] == [
+        ["1", "apart"], ["2", "apart"], ["2", "list"], ["4", "apart"], ["4", "batched"], ["4", "list"],
+    ]  # fmt: skip
     assert "</svg>" in (tmp_path / "it.svg").read_text()
 
 
-def test_model_is_drawn(tmp_path: pathlib.Path) -> None:
-    setting = {"potential": "it", "platform": "Reference", "machine": "this", "versions": "these"}
-    times = {22: {".pt": [3.0, 3.2], ".pt2": [1.0, 1.1]}, 200: {".pt": [20.0, 22.0], ".pt2": [8.0, 8.5]}}
-    draw_model(ModelResult(times=times, differences={}, edges={}, setting=setting), tmp_path / "it.png")
-    assert (tmp_path / "it.png").read_bytes()[:4] == PNG
+def test_model(tmp_path: pathlib.Path, native: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same file in the place of the compiled one."""
+    written, drawn = tmp_path / "it.json", tmp_path / "it.pdf"
+    options = ["--sizes", "22", "40", "--rounds", "2", "--json", str(written), "--plot", str(drawn)]
+    main(["model", "--package", str(BUNDLED[HCNO]), *options])
+    numbers = json.loads(written.read_text())
+    assert set(numbers["times"]) == {"22", "40"}
+    assert all(len(values) == 2 for times in numbers["times"].values() for values in times.values())
+    assert list(numbers["differences"].values()) == [[0.0, 0.0]] * 2
+    assert numbers["edges"]["40"] > numbers["edges"]["22"] > 22
+    assert drawn.read_bytes()[:4] == b"%PDF"
+    assert f"potential: {HCNO}" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
