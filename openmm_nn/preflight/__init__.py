@@ -7,10 +7,11 @@ verdict and advice each. The module can be called as well: ``openmm_nn.preflight
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .registry import check_names, run_checks, select
@@ -18,9 +19,11 @@ from .report import Check, PreflightReport
 
 if TYPE_CHECKING:
     from ..potential import Potential
+    from .subject import Subject
 
 __all__ = ["Check", "PreflightReport", "available_checks", "preflight"]
 
+_SMALL = 100  # atoms: fewer are evaluated by one thread
 # The order in which checks are made and reported.
 _FAMILIES = (
     "declaration",
@@ -126,7 +129,8 @@ def preflight(
         steps=steps,
         seed=seed,
     )
-    made = run_checks(subject, chosen)
+    with _few_threads(subject):
+        made = run_checks(subject, chosen)
     return PreflightReport(
         potential.card.name,
         potential.sha256,
@@ -135,6 +139,20 @@ def preflight(
         made,
         round(time.perf_counter() - start, 3),
     )
+
+
+@contextlib.contextmanager
+def _few_threads(subject: Subject) -> Iterator[None]:
+    """Give a small structure one thread, as the engine does: where cores are shared, more wait for each other."""
+    import torch
+
+    kept = torch.get_num_threads()
+    if subject.device == "cpu" and len(subject.numbers) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(kept)
 
 
 def available_checks() -> dict[str, str]:

@@ -330,6 +330,24 @@ def test_minimise() -> None:
     assert np.abs(found - centre).max() < 1e-5
 
 
+def test_a_small_structure_takes_one_thread() -> None:
+    """As the engine does: on shared cores several would wait for each other, minutes instead of seconds."""
+    seen: set[int] = set()
+
+    def energy(positions: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return (positions[1:] - positions[:-1]).pow(2).sum()
+
+    threads, (numbers, x) = torch.get_num_threads(), structure("water")
+    try:
+        torch.set_num_threads(2)
+        preflight(load_potential(energy), numbers, x, checks=["rotation"])
+        assert seen == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_leaves_things_as_they_were(sound: Potential) -> None:
     threads, (numbers, x) = torch.get_num_threads(), structure("water")
     kept = x.copy()
