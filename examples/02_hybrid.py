@@ -10,7 +10,6 @@ torchani (pip install 'openmm-nn[torchani]'), which gets the weights itself.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -31,7 +30,6 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "output" / "02"
-WEIGHTS = HERE.parent.parent / "shared" / "torchani"
 REGION = "resname ACE ALA NME"
 TIME_STEP = 0.5 * unit.femtosecond
 NEURAL_GROUP = 1
@@ -129,8 +127,6 @@ def main() -> None:
     parser.add_argument("--picoseconds", type=float, default=2.0, help="length of the run (default: %(default)s)")
     parser.add_argument("--platform", default="CPU", help="OpenMM platform (default: %(default)s)")
     arguments = parser.parse_args()
-    if WEIGHTS.is_dir():
-        os.environ.setdefault("TORCHANI_DATA_DIR", str(WEIGHTS))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     console = Console()
 

@@ -11,7 +11,6 @@ The default length shows how it is done; a result to publish takes nanoseconds.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import matplotlib
@@ -30,7 +29,6 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 OUTPUT = HERE / "output" / "03"
-WEIGHTS = HERE.parent.parent / "shared" / "torchani"
 REGION = "resname ACE ALA NME"
 TEMPERATURE = 300 * unit.kelvin
 TIME_STEP = 0.5 * unit.femtosecond
@@ -118,8 +116,6 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=5, help="number of values of lambda (default: %(default)s)")
     parser.add_argument("--platform", default="CPU", help="OpenMM platform (default: %(default)s)")
     arguments = parser.parse_args()
-    if WEIGHTS.is_dir():
-        os.environ.setdefault("TORCHANI_DATA_DIR", str(WEIGHTS))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     console = Console()
     potential = openmm_nn.load_potential(arguments.potential)

@@ -28,13 +28,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 import openmm_nn  # noqa: E402
+from openmm_nn.units import ENERGY_UNITS, LENGTH_UNITS  # noqa: E402
 from training import export, make_data, train  # noqa: E402
 from training.dataset import Labels  # noqa: E402
 from training.label import Labeller  # noqa: E402
 from training.molecules import Molecule  # noqa: E402
 
 OUTPUT = HERE.parent / "output" / "04"
-EV = 96.48533212331  # kJ/mol
+EV, KCAL, ANGSTROM = ENERGY_UNITS["eV"], ENERGY_UNITS["kcal/mol"], LENGTH_UNITS["angstrom"]  # in kJ/mol and nm
 
 
 def make_labels(smiles: str, count: int, folder: Path) -> int:
@@ -71,7 +72,7 @@ def run_dynamics(
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond)
     integrator.setRandomNumberSeed(1)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
-    context.setPositions(start * 0.1)
+    context.setPositions(start * ANGSTROM)
     context.setVelocitiesToTemperature(300, 1)
     frames = []
     for _ in range(40):
@@ -89,9 +90,9 @@ def compare(potential: openmm_nn.Potential, frames: np.ndarray, numbers: np.ndar
         label = labeller(frame)
         if label is None:
             continue
-        result = potential.evaluate(frame * 0.1, numbers)
+        result = potential.evaluate(frame * ANGSTROM, numbers)
         energy.append(result.energy - label[0] * EV)
-        force.append(np.abs(result.forces - label[1] * EV * 10).mean())
+        force.append(np.abs(result.forces - label[1] * EV / ANGSTROM).mean())
         spread.append(0.0 if result.forces_std is None else float(np.mean(result.forces_std)))
     return float(np.mean(force)), float(np.abs(np.array(energy) - np.median(energy)).mean()), float(np.mean(spread))
 
@@ -133,10 +134,9 @@ def main() -> None:
     frames, numbers = run_dynamics(potential, folder / "labels", arguments.picoseconds, arguments.platform)
     force, energy, spread = compare(potential, frames, numbers)
     print(f"4. {arguments.picoseconds} ps at 300 K in {time.time() - start:.0f} s; on {len(frames)} frames of it:")
-    print(
-        f"   mean absolute error of force components {force / 41.84:.2f} kcal/mol/Å, of energies {energy / 4.184:.2f}"
-    )
-    print(f"   kcal/mol; the members' mean spread of the force on an atom is {spread / 41.84:.2f} kcal/mol/Å")
+    force, spread = force / KCAL * ANGSTROM, spread / KCAL * ANGSTROM
+    print(f"   mean absolute error: force components {force:.2f} kcal/mol/Å, energies {energy / KCAL:.2f} kcal/mol")
+    print(f"   mean spread of the members' force on an atom: {spread:.2f} kcal/mol/Å")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ SCHEMA: Schema = {
         dynamics=_DYNAMICS,
         minimise=_section(
             "before the first step",
-            iterations=_whole("at most so many; 0: none", 0, 500),
+            iterations=_whole("at most so many, in each of OpenMM's rounds if there are constraints; 0: none", 0, 500),
             tolerance=_quantity("force", "root mean square force at which it ends", "10 kJ/mol/nm"),
         ),
         equilibrate=_section(

@@ -272,7 +272,7 @@ def _text(source: Path, kind: str, section: dict[str, Any], found: _Findings) ->
         "  platform: auto       # CUDA where it is there, otherwise CPU",
         "  seed: 1",
         "",
-        "preflight: false       # true: the potential is examined on this structure first; a minute or two",
+        "preflight: false       # true: the potential is examined on this structure first",
         "minimise:",
         "  iterations: 500",
         "equilibrate:",
