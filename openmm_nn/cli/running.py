@@ -120,6 +120,8 @@ def continue_(
         with showing() as progress, _interruptible(directory):
             result = simulation.continue_run(directory, length=length, progress=progress)
         _tell(result.status, result.reason, directory)
+        if length is None and not output.quiet:
+            output.out.print(f"longer: openmm-nn continue {directory} --length TIME", soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from openmm import app
 
 from ..errors import OpenMMNNError, RunError, message
 from ..loading import trust_hash
-from .checkpoints import load_point, restore, trim
+from .checkpoints import Point, load_point, restore, trim
 from .directory import RunDirectory, write_atomically
 from .dynamics import Dynamics, Stopped
 from .examine import examine
@@ -141,6 +141,7 @@ def continue_run(
         chosen = RunFile.load(place.runfile, folder=folder)
         if length is not None:
             chosen = chosen.with_length(length)
+            _check_length(chosen, load_point(place))
             write_atomically(place.runfile, chosen.text)
         with _ending(place):
             found = load_point(place)
@@ -162,6 +163,15 @@ def continue_run(
             return _finish(dynamics, place, point.stage, dynamics.resume(point))
     finally:
         place.unlock()
+
+
+def _check_length(runfile: RunFile, found: tuple[Point, Path] | None) -> None:
+    """Refuse a production that is shorter than what was run of it."""
+    point = None if found is None else found[0]
+    if point is not None and point.stage == "produce" and point.step > runfile.steps("produce"):
+        done = f"{point.step * runfile.timestep:g} ps"
+        raise runfile.error("produce", "length", allowed=f"at least the {done} that were run",
+                            remedy="give the length of the whole production")  # fmt: skip
 
 
 @contextmanager

@@ -109,6 +109,17 @@ def test_a_longer_production(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> 
     assert "produce: {length: 40 fs}  # to begin with" in (tmp_path / "out" / "run.yaml").read_text()
 
 
+def test_a_production_is_not_shorter_than_what_was_run(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(unbroken, tmp_path / "out")
+    text = (tmp_path / "out" / "run.yaml").read_text()
+    with pytest.raises(
+        RunFileError, match=r"produce\.length: got '20 fs'; allowed: at least the 0\.04 ps that were run"
+    ):
+        continue_run(tmp_path / "out", length="20 fs")
+    assert (tmp_path / "out" / "run.yaml").read_text() == text
+    assert_same_run(unbroken, tmp_path / "out")
+
+
 def test_a_finished_run_stays_finished(unbroken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shutil.copytree(unbroken, tmp_path / "out")
     assert continue_run(tmp_path / "out").status == "finished"
