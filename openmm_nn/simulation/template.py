@@ -331,13 +331,13 @@ def _unknown_remarks(found: _Findings) -> list[str]:
     remarks = []
     for names, remedy in (
         ([name for name in found.unknown if name.upper() in usual],
-         "atoms are missing, most often hydrogens. PDBFixer or openmm.app.Modeller adds them."),
+         " as they are here: atoms are missing, most often hydrogens. PDBFixer or openmm.app.Modeller adds them."),
         ([name for name in found.unknown if name.upper() not in usual],
-         "add an XML file that does (openmmforcefields makes them)."),
+         ": add an XML file that does (openmmforcefields makes them)."),
     ):  # fmt: skip
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            remarks.append(f"The force field does not know {', '.join(names[:5])}{more} as they are here: {remedy}")
+            remarks.append(f"The force field does not know {', '.join(names[:5])}{more}{remedy}")
     return remarks
 
 
