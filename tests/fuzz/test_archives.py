@@ -224,12 +224,24 @@ AT_ONCE = {
 @pytest.mark.parametrize("trick", AT_ONCE)
 def test_what_torch_runs_while_it_reads(records: Records, tmp_path: pathlib.Path, no_torch: None, trick: str) -> None:
     """Default values and constants are evaluated then: they are what is written out, or the file is refused."""
+    changed, word = at_once(records, trick)
+    refuse(write_records(repair_manifest(changed)), tmp_path, "runs while it is loaded", word)
+
+
+@pytest.mark.parametrize("trick", AT_ONCE)
+def test_what_torch_runs_while_it_reads_xml(records: Records, models: ModelSet, native: str, trick: str) -> None:
+    changed, word = at_once(records, trick)
+    with pytest.raises(mm.OpenMMException, match=rf"runs while it is loaded \(.*{word}"):
+        energy(system_with(models, write_records(changed)))
+
+
+def at_once(records: Records, trick: str) -> tuple[Records, str]:
+    """Records whose code has a trick, and a word of the refusal."""
     old, new, word = AT_ONCE[trick]
     name = full(records, "pairwise.py")
     text = records[name].decode()
     assert old in text
-    changed = repair_manifest({**records, name: text.replace(old, new, 1).encode()})
-    refuse(write_records(changed), tmp_path, "runs while it is loaded", word)
+    return {**records, name: text.replace(old, new, 1).encode()}, word
 
 
 class Sound(torch.nn.Module):
@@ -269,12 +281,14 @@ def saved(module: torch.nn.Module) -> bytes:
     return buffer.getvalue()
 
 
-def test_sound_code_is_read() -> None:
+def test_sound_code_is_read(models: ModelSet, native: str) -> None:
     data = saved(Sound())
     text = "".join(content.decode() for name, content in read_records(data).items() if name.endswith(".py"))
     for written in ("getattr(", "Final[", 'torch.device("cpu")', "=inf", "=None", "=(1, (True, 2.))"):
         assert written in text, text
     check_script_archive(data, "sound.pt")
+    with pytest.raises(mm.OpenMMException, match="takes 1 inputs"):
+        energy(system_with(models, data))
 
 
 def test_a_state_that_is_marked_as_unused(models: ModelSet, native: str) -> None:

@@ -56,6 +56,17 @@ static string wordAt(const string& code, size_t i) {
     return code.substr(i, end-i);
 }
 
+/** Where a text in quotation marks ends that begins at a position: behind its mark, or at the end of the line. */
+static size_t endOfText(const string& code, size_t i) {
+    for (i++; i < code.size() && code[i] != '\n'; i++) {
+        if (code[i] == '"')
+            return i+1;
+        if (code[i] == '\\' && i+1 < code.size() && code[i+1] != '\n')
+            i++;
+    }
+    return i;
+}
+
 static void checkCalls(const string& code) {
     const string what = ", which may read or write files";
     // Only a point or getattr reaches it. Between a point and a name torch writes nothing.
@@ -103,6 +114,65 @@ static void checkCalls(const string& code) {
         const string indent(code.find_first_not_of(' ', line)-line, ' '), definition = code.substr(line, 1000);
         if (code.compare(line, i-line, indent+"def ") != 0 || !std::regex_search(definition, unused, std::regex_constants::match_continuous))
             refuse("code that runs while it is loaded (__setstate__)");
+    }
+}
+
+/** Whether only types and values that are written out stand from a position to the bracket that closes it, or to the end of the line. */
+static bool isWrittenOut(const string& code, size_t i, bool toEndOfLine) {
+    int depth = (toEndOfLine ? 0 : 1);
+    while (toEndOfLine ? i < code.size() && code[i] != '\n' : depth > 0) {
+        if (i >= code.size())
+            return false;
+        const char c = code[i];
+        const string word = wordAt(code, i);
+        if (c == '"') {
+            const size_t end = endOfText(code, i);
+            if (code[end-1] != '"' || end == i+1)
+                return false;
+            i = end;
+        }
+        else if (!word.empty()) {
+            if (word == "for" || word == "if" || word == "lambda")
+                return false;
+            const bool device = (word == "device" && i >= 6 && isWord(code, i-6, "torch"));
+            i += word.size();
+            if (i < code.size() && code[i] == '(') {
+                if (word != "annotate" && !device)
+                    return false;
+                depth++;
+                i++;
+            }
+        }
+        else {
+            const bool opens = (c == '(' || c == '[' || c == '{'), called = (c == '(' && string("=,([{").find(code[code[i-1] == ' ' && i > 1 ? i-2 : i-1]) == string::npos);
+            if (called || (!opens && !isspace((unsigned char) c) && string(")]}.:,=+-").find(c) == string::npos))
+                return false;
+            depth += opens - (c == ')' || c == ']' || c == '}');
+            i++;
+        }
+    }
+    return depth == 0;
+}
+
+/** Refuse default values of arguments and constants that torch would compute while it reads the code. */
+static void checkValues(const string& code) {
+    bool first = true;
+    for (size_t i = 0; i < code.size(); ) {
+        const string word = wordAt(code, i);
+        if (word.empty()) {
+            first = (code[i] == '\n' || (first && isspace((unsigned char) code[i])));
+            i = (code[i] == '"' ? endOfText(code, i) : i+1);
+            continue;
+        }
+        i += word.size();
+        if (word == "Final" && !isWrittenOut(code, i, true))
+            refuse("code that runs while it is loaded (the value of a constant)");
+        if (word == "def" && first) {
+            const size_t name = code.find_first_not_of(" \t", i), bracket = (name == string::npos ? name : name+wordAt(code, name).size());
+            if (bracket == string::npos || bracket >= code.size() || code[bracket] != '(' || !isWrittenOut(code, bracket+1, false))
+                refuse("code that runs while it is loaded (the default value of an argument)");
+        }
+        first = false;
     }
 }
 
@@ -186,6 +256,7 @@ void OpenMMNN::checkScript(const string& model) {
             else {
                 checkNesting(content, name);
                 checkCalls(content);
+                checkValues(content);
             }
         }
     }

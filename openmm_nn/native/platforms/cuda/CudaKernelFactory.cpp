@@ -1,11 +1,11 @@
-#include "CommonParticleAccess.h"
-#include "HostModelPipeline.h"
+#include "CommonAccess.h"
 #include "KernelFactory.h"
 #include "openmm/cuda/CudaContext.h"
 #include "openmm/cuda/CudaPlatform.h"
 #include "openmm/OpenMMException.h"
 #ifdef OPENMM_NN_TORCH_CUDA
     #include "CudaModelPipeline.h"
+    #include "HostModelPipeline.h"
     #include "SharedContext.h"
     #include <ATen/Context.h>
 #endif
@@ -13,10 +13,9 @@
 using namespace OpenMM;
 using namespace OpenMMNN;
 using std::string;
-using std::vector;
 
-static std::unique_ptr<DevicePipeline> openPipeline(CudaContext& cu, Engine& engine, const NeuralForce& force) {
 #ifdef OPENMM_NN_TORCH_CUDA
+static std::unique_ptr<DevicePipeline> openPipeline(CudaContext& cu, Engine& engine, const NeuralForce& force) {
     if (auto runner = std::dynamic_pointer_cast<TorchRunner>(engine.getRunner())) {
         string reason;
         if (!HostModelPipeline::isAsked(force, true))
@@ -26,17 +25,15 @@ static std::unique_ptr<DevicePipeline> openPipeline(CudaContext& cu, Engine& eng
         if (runner->getOptions().cudaGraphs)
             throw OpenMMException("NeuralForce: the property cuda_graphs is 'true', but "+reason+". Leave the property out");
     }
-#endif
     return HostModelPipeline::open(cu, engine, force);
 }
+#endif
 
 class CudaFactory : public OpenMMNN::KernelFactory {
 protected:
     PlatformAccess getAccess(ContextImpl& context) const override {
         CudaContext& cu = *static_cast<CudaPlatform::PlatformData*>(context.getPlatformData())->contexts[0];
-        PlatformAccess access = {cu.getUseDoublePrecision(), false, [&cu](const vector<int>& particles, const vector<string>& derivatives) {
-            return std::unique_ptr<ParticleAccess>(new CommonParticleAccess(cu, particles, derivatives));
-        }};
+        PlatformAccess access = commonAccess(cu);
 #ifdef OPENMM_NN_TORCH_CUDA
         if (at::hasCUDA()) {
             access.device = "cuda:"+std::to_string(cu.getDeviceIndex());
@@ -44,10 +41,10 @@ protected:
                 return std::make_shared<TorchScope>(cu.getDevice());
             };
         }
-#endif
         access.openPipeline = [&cu](Engine& engine, const NeuralForce& force) {
             return openPipeline(cu, engine, force);
         };
+#endif
         return access;
     }
 };

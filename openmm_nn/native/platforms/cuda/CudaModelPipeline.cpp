@@ -174,9 +174,8 @@ void CudaModelPipeline::capture(bool includeForces) {
 
 void CudaModelPipeline::checkAllPairs() const {
     const ModelSignature& signature = engine.getSignature();
-    const size_t edges = std::find(signature.inputs.begin(), signature.inputs.end(), "edge_index")-signature.inputs.begin();
-    const size_t shifts = std::find(signature.inputs.begin(), signature.inputs.end(), "edge_shifts")-signature.inputs.begin();
-    const size_t where = runner->getTensors().indexOf("positions");
+    const TorchTensors& tensors = runner->getTensors();
+    const size_t edges = tensors.indexOf("edge_index"), shifts = tensors.indexOf("edge_shifts"), where = tensors.indexOf("positions");
     vector<at::Tensor> all = arguments, some = arguments;
     at::Tensor positions = arguments[where].detach().clone();
     at::Tensor first = arguments[edges].select(0, 0), second = arguments[edges].select(0, 1);
