@@ -25,7 +25,7 @@ import torch
 from openmm import app, unit
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.append(str(HERE.parents[1]))  # at the end: openmm_nn is the one that is installed
 
 import openmm_nn  # noqa: E402
 from openmm_nn.units import ENERGY_UNITS, LENGTH_UNITS  # noqa: E402
