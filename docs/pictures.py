@@ -56,7 +56,7 @@ def photograph(page: Page, name: str, first: str, last: str) -> None:
     ]
     if None in edges:
         return
-    top, bottom = edges[0] - 10 * (edges[0] > 10), edges[1] + 10
+    top, bottom = edges[0] - 10 * (edges[0] > 10), edges[1] + (1 if last.startswith(first + " ") else 10)
     clip = {"x": 0, "y": top, "width": WINDOW, "height": bottom - top, "scale": 1}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
     data = page.call("Page.captureScreenshot", options)["data"]
