@@ -9,6 +9,12 @@ smooth.  Reversible RESPA evaluates each at a step of its own: bonded terms ever
 every one or two, and the potential every two to four.  The trajectory samples the hybrid's distribution, up to the
 errors of a finite step that `openmm_nn.simulation.audit_multistep` measures.
 
+What limits the step of the potential is a resonance: an impulse at half the period of a stretch of hydrogen, about 5
+fs, feeds it, the more the larger the part of its force that acts seldom.  A force field's stretches are harmonic, those
+of a potential are not.  So their difference can be measured for every kind of bond with hydrogen, and moved from the
+slow part to the fast one as a polynomial of the length, which is added to one and subtracted from the other: the sum
+stays what it was.
+
 References
 ----------
 Tuckerman, Berne and Martyna, J. Chem. Phys. 97, 1990 (1992), doi:10.1063/1.463137.
@@ -21,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import unit
 
@@ -30,6 +37,8 @@ from ..hybrid import HybridSystem
 from ..hybrid.bonded import BONDED_TYPES, RegionAtoms
 from ..hybrid.interpolation import OWN, Factor, bonded_forces, check_constraints, pair_forces
 from ..hybrid.nonbonded import use_box_for_exceptions
+from ..units import in_nanometers
+from .stretches import measure_stretches, stretch_force
 
 __all__ = ["FAST_GROUP", "MEDIUM_GROUP", "SLOW_GROUP", "multistep_integrator", "multistep_system"]
 
@@ -47,7 +56,7 @@ class _Levels:
     slow: float
 
 
-def multistep_system(hybrid: HybridSystem) -> openmm.System:
+def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     """Write a hybrid so that force groups separate its fast, medium and slow parts.
 
     The energy is the hybrid's for any positions.  The classical terms of the region stay where they were, in
@@ -58,6 +67,10 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
     hybrid
         From `openmm_nn.create_hybrid_system`, without interpolation, its classical System made with
         ``flexibleConstraints=True`` or without constraints in the region.
+    match
+        (N,3) positions near a minimum of the hybrid, nm or a Quantity: there the stretches of the region's hydrogens
+        are measured, and what the potential adds to them is moved to the fast part, for longer outer steps.  The energy
+        stays the hybrid's.  None to leave the force field's stretches as they are.
 
     Returns
     -------
@@ -72,6 +85,8 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
         interpolates; or if a second potential's force reports no classical counterpart.
     NativeExtensionError
         If the native extension, which holds RegionForce, is not there.
+    ParameterError
+        If `match` is no array of positions.
 
     Examples
     --------
@@ -123,7 +138,31 @@ def multistep_system(hybrid: HybridSystem) -> openmm.System:
         potential = isinstance(force, openmm.PythonForce) or native.as_neural_force(force) is not None
         force.setForceGroup(SLOW_GROUP if potential else MEDIUM_GROUP)
         system.addForce(force)
+    if match is not None:
+        _match_stretches(system, hybrid, match)
     return system
+
+
+def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) -> None:
+    source = hybrid._source
+    graph = source.graph
+    try:
+        positions = in_nanometers(match)
+    except (TypeError, ValueError):
+        positions = np.empty(0)
+    if positions.shape != (len(graph.elements), 3) or not np.isfinite(positions).all():
+        raise ParameterError(
+            f"match: got something of shape {positions.shape}; allowed are finite positions of shape "
+            f"({len(graph.elements)}, 3) in nm. Give those of a minimised hybrid, context.getState(positions=True)."
+            "getPositions()."
+        )
+    bonds = list(graph.inner_bonds(source.region.atoms))
+    stretches = measure_stretches(system, positions, SLOW_GROUP, bonds, graph.elements, graph.neighbours)
+    periodic = system.usesPeriodicBoundaryConditions()
+    for group, sign in ((FAST_GROUP, 1.0), (SLOW_GROUP, -1.0)):
+        force = stretch_force(stretches, sign, periodic)
+        force.setForceGroup(group)
+        system.addForce(force)
 
 
 def multistep_integrator(

@@ -129,6 +129,7 @@ def audit_multistep(
     medium: float = 0.002,
     fast: float = 0.001,
     reference: float = 0.001,
+    match: bool = True,
     duration: float = 2.0,
     equilibration: float = 0.5,
     temperature: float = 300.0,
@@ -157,6 +158,8 @@ def audit_multistep(
         it that is a multiple of `fast` and no larger than `medium` is taken.
     reference
         Step of the single-step run in ps.
+    match
+        Whether `multistep_system` is given the minimised positions, to match the stretches of hydrogen.
     duration, equilibration
         ps.
     temperature
@@ -194,7 +197,6 @@ def audit_multistep(
     for name, value in (("duration", duration), ("equilibration", equilibration), ("reference", reference)):
         if not value > 0:
             raise ParameterError(f"{name}: got {value!r}; allowed is a positive time in ps. Give 2.0 for 2 ps.")
-    split = multistep_system(hybrid)
     chosen = openmm.Platform.getPlatformByName(platform)
     properties = dict(platform_properties or {})
 
@@ -206,6 +208,7 @@ def audit_multistep(
     start = context_of(hybrid.system, openmm.LangevinMiddleIntegrator(temperature, 10.0, reference))
     start.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(start, 10.0, 200)
+    split = multistep_system(hybrid, start.getState(positions=True).getPositions(asNumpy=True) if match else None)
     start.setVelocitiesToTemperature(temperature, seed)
     start.getIntegrator().step(max(1, round(equilibration / reference)))
     state = start.getState(positions=True, velocities=True)

@@ -55,10 +55,11 @@ def _at_root(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 
 @pytest.mark.parametrize("subtract", [False, True])
 @pytest.mark.parametrize("region", [PEPTIDE, SIDE_CHAIN])
-def test_the_energy_of_the_hybrid(native: str, region: str, subtract: bool) -> None:
+@pytest.mark.parametrize("match", [False, True])
+def test_the_energy_of_the_hybrid(native: str, region: str, subtract: bool, match: bool) -> None:
     hybrid, x = hybrid_of(region, subtract_region=subtract)
     states = []
-    for system in (hybrid.system, multistep_system(hybrid)):
+    for system in (hybrid.system, multistep_system(hybrid, x if match else None)):
         context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
         context.setPositions(x)
         states.append(context.getState(energy=True, forces=True))
@@ -85,6 +86,54 @@ def test_the_groups(native: str) -> None:
     slow = context.getState(forces=True, groups={SLOW_GROUP}).getForces(asNumpy=True)._value
     assert np.abs(slow[22:]).max() < 1e-9  # without cut bonds the correction acts on the region alone
     assert np.abs(slow[:22]).max() > 1.0
+
+
+def test_matched_stretches_leave_little_to_the_slow_part(native: str) -> None:
+    """Along every bond of hydrogen, two thermal amplitudes either way, the slow force varies a fifth as much."""
+    hybrid, x = hybrid_of()
+    start = mm.Context(hybrid.system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("CPU"))
+    start.setPositions(x)
+    mm.LocalEnergyMinimizer.minimize(start, 10.0, 200)
+    x = start.getState(positions=True).getPositions(asNumpy=True)
+    varies = []
+    for system in (multistep_system(hybrid), multistep_system(hybrid, x)):
+        context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
+        varies.append([np.ptp(slow_forces(context, x._value, *bond)) for bond in bonds_of_hydrogen(hybrid)])
+    before, after = np.array(varies)
+    assert len(before) == 12
+    assert before.min() > 200.0  # kJ/mol/nm
+    assert np.median(after / before) < 0.2
+    assert (after / before).max() < 0.3
+
+
+def bonds_of_hydrogen(hybrid: HybridSystem) -> list[tuple[int, int]]:
+    bonds = [(bond[0], bond[1]) for bond in hybrid.topology.bonds() if {bond[0].index, bond[1].index} <= set(range(22))]
+    hydrogen = app.element.hydrogen
+    return [
+        (a.index, b.index) if b.element is hydrogen else (b.index, a.index)
+        for a, b in bonds
+        if hydrogen in (a.element, b.element)
+    ]
+
+
+def slow_forces(context: mm.Context, x: np.ndarray, heavy: int, hydrogen: int) -> list[float]:
+    """Force of the slow group on the hydrogen along its bond, as it moves."""
+    along = (x[hydrogen] - x[heavy]) / np.linalg.norm(x[hydrogen] - x[heavy])
+    found = []
+    for shift in (-0.006, -0.003, 0.0, 0.003, 0.006):
+        moved = x.copy()
+        moved[hydrogen] += shift * along
+        context.setPositions(moved)
+        forces = context.getState(forces=True, groups={SLOW_GROUP}).getForces(asNumpy=True)._value
+        found.append(float(forces[hydrogen] @ along))
+    return found
+
+
+@pytest.mark.parametrize("match", [np.zeros((3, 3)), "positions", np.full((82, 3), np.nan)])
+def test_positions_that_do_not_match(native: str, match: object) -> None:
+    hybrid, _ = hybrid_of()
+    with pytest.raises(ParameterError, match=r"match: got .*\(82, 3\)"):
+        multistep_system(hybrid, match)
 
 
 def test_one_evaluation_an_outer_step(native: str) -> None:
@@ -174,9 +223,8 @@ def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
         return energy
 
     hybrid = create_hybrid_system(topology, system, load_potential(stiff), waters[:9])
-    audit = audit_multistep(
-        hybrid, x, outer=(0.001, 0.006), medium=0.001, fast=0.0005, reference=0.0005, duration=0.2, equilibration=0.1
-    )
+    steps = {"medium": 0.001, "fast": 0.0005, "reference": 0.0005, "duration": 0.2, "equilibration": 0.1}
+    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, **steps)
     verdicts = {row.outer: row.verdict for row in audit.rows}
     assert verdicts[0.5] == "reference"
     assert verdicts[1.0] == "sound"
