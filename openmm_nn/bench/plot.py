@@ -52,7 +52,7 @@ def check_plot(path: str | Path) -> Path:
 
 
 def draw_step(result: StepResult, path: str | Path) -> None:
-    """Draw what a step costs: a bar for each median, a dot for each round.
+    """Draw what a step costs: a bar for each median, a dot for each round; a much slower one is said in words.
 
     Parameters
     ----------
@@ -62,21 +62,26 @@ def draw_step(result: StepResult, path: str | Path) -> None:
         The picture to write.
     """
     names = list(result.times)
+    medians = {name: statistics.median(values) for name, values in result.times.items()}
+    # A round that something else slowed does not set the scale: it is said in words.
+    end = min(max(max(values) for values in result.times.values()), 1.5 * max(medians.values()))
     figure, (axes,) = _figure(1, height=1.3 + 0.42 * len(names))
     for place, name in enumerate(names):
-        values = result.times[name]
-        median = statistics.median(values)
+        median = medians[name]
+        values = [value for value in result.times[name] if value <= end]
+        slowest = max(result.times[name])
         color = _OURS if name == "hybrid" else _PEERS if name in PEERS else _PARTS
         axes.barh(place, median, height=0.62, color=color, alpha=0.9 if name == "hybrid" else 0.75, linewidth=0)
         axes.plot(values, [place] * len(values), "o", color=_INK, markersize=3, alpha=0.45, markeredgewidth=0)
+        beyond = f", slowest {slowest:.0f}" if slowest > end else ""
         axes.annotate(
-            f"{median:.2g}" if median < 10 else f"{median:.1f}",
-            (max(values), place), (6, 0), textcoords="offset points", va="center", color=_INK, fontsize=9,
+            (f"{median:.2g}" if median < 10 else f"{median:.1f}") + beyond,
+            (max([median, *values]), place), (6, 0), textcoords="offset points", va="center", color=_INK, fontsize=9,
         )  # fmt: skip
     axes.set_yticks(range(len(names)), ["both in one loop" if name == "classical + model" else name for name in names])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 1.12 * max(max(values) for values in result.times.values()))
+    axes.set_xlim(0, 1.15 * end)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("ms a step")
     setting = result.setting
