@@ -1,7 +1,7 @@
 """From a SMILES to molecular dynamics with a potential of your own: data, training, export, simulation.
 
     python examples/04_train_a_potential/train_a_potential.py                       # N-methylacetamide, some minutes
-    python examples/04_train_a_potential/train_a_potential.py --smiles CCO --labels 300 --epochs 10
+    python examples/04_train_a_potential/train_a_potential.py --smiles CO --labels 300 --epochs 40
 
 The steps are those that made the bundled potential, by the same functions, for one molecule:
 
@@ -15,9 +15,13 @@ It needs RDKit and tblite (pip install rdkit tblite), and a checkout of the repo
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
+
+# Before anything reads it: threads of tblite, which labels, would wait for each other. PyTorch is told its own below.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import openmm
