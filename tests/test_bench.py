@@ -31,6 +31,7 @@ SMALL = {
     "hybrid interpolation": ("--potential", HCNO, "--rounds", "1", "--no-peers"),
     "scaling": ("--rounds", "1", "--waters", "700", "--sizes", "22", "40", "--plot", "it.png"),
     "scaling --system cb7": ("--rounds", "1", "--sizes", "40", "--plot", "it.png"),
+    "multistep": ("--size", "28", "--outer", "2", "--duration", "0.04"),
 }
 
 
@@ -62,6 +63,9 @@ def test_measurements_run(tmp_path: pathlib.Path, native: str, command: str) -> 
         assert {len(values) for values in numbers["times"].values()} == {rounds}
     elif command.startswith("hybrid"):
         assert set(numbers["interpolation"]["times"]) == {"classical", "hybrid", "interpolated"}
+    elif command == "multistep":
+        assert [row["outer"] for row in numbers["rows"]] == [1.0, 2.0]
+        assert "recommended outer step" in printed
     elif "cb7" in command:
         assert set(numbers) == {"region"}  # the box is that of its file
         # whole molecules: three waters more

@@ -1,12 +1,13 @@
 """Measurements: what a step costs, against its parts and against peers that are installed.
 
-Run as ``openmm-nn bench`` or ``python -m openmm_nn.bench`` with ``step``, ``hybrid``, ``model``, ``scaling`` or
-``committee``. Nothing here decides a test: times depend on the machine.
+Run as ``openmm-nn bench`` or ``python -m openmm_nn.bench`` with ``step``, ``hybrid``, ``model``, ``scaling``,
+``committee`` or ``multistep``. Nothing here decides a test: times depend on the machine.
 """
 
 from .committee import CommitteeResult, measure_committee
 from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .model import ModelResult, measure_model
+from .multistep import measure_multistep
 from .scaling import ScalingRow, measure_environment, measure_region
 from .step import StepResult, measure_step
 from .systems import Subject, find_subject
@@ -24,6 +25,7 @@ __all__ = [
     "measure_interpolation",
     "measure_large_region",
     "measure_model",
+    "measure_multistep",
     "measure_region",
     "measure_setup",
     "measure_step",

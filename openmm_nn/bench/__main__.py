@@ -15,6 +15,7 @@ from .committee import measure_committee
 from .contexts import where
 from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .model import measure_model
+from .multistep import measure_multistep
 from .plot import check_plot, draw_committee, draw_model, draw_scaling, draw_step
 from .scaling import measure_environment, measure_region
 from .step import StepResult, measure_step
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m openm
         If something is missing or not allowed.
     """
     parser = argparse.ArgumentParser(prog=prog, description="Measure, against peers that are installed.")
-    commands = parser.add_subparsers(required=True, metavar="step|hybrid|model|scaling|committee")
-    for add in (_add_step, _add_hybrid, _add_model, _add_scaling, _add_committee):
+    commands = parser.add_subparsers(required=True, metavar="step|hybrid|model|scaling|committee|multistep")
+    for add in (_add_step, _add_hybrid, _add_model, _add_scaling, _add_committee, _add_multistep):
         add(commands)
     given = parser.parse_args(arguments)
     if given.json:
@@ -69,7 +70,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _add(commands: Any, name: str, measure: Any, words: str, *, systems: Sequence[str] = (), rounds: int) -> Any:
+def _add(commands: Any, name: str, measure: Any, words: str, *, systems: Sequence[str] = (), rounds: int = 0) -> Any:
     """Add a command with what all have in common."""
     command = commands.add_parser(name, help=words)
     command.set_defaults(measure=measure)
@@ -81,7 +82,8 @@ def _add(commands: Any, name: str, measure: Any, words: str, *, systems: Sequenc
             help="of the examples (peptide) or of openmmtools' data (dhfr, cb7); default: %(default)s",
         )  # fmt: skip
     source.add_argument("--structure", default="peptide", help="a PDB file of a molecule in water")
-    command.add_argument("--rounds", type=_count, default=rounds, help="default: %(default)s")
+    if rounds:
+        command.add_argument("--rounds", type=_count, default=rounds, help="default: %(default)s")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     return command
 
@@ -245,6 +247,29 @@ def _committee(given: argparse.Namespace) -> tuple[str, Any]:
     if given.plot:
         draw_committee(result, given.plot)
     return committee_table(result), dataclasses.asdict(result)
+
+
+def _add_multistep(commands: Any) -> None:
+    words = "the audit of multiple time steps: speed, temperatures and observables against single steps of 1 fs"
+    command = _add(commands, "multistep", _multistep, words, systems=_WHOLE)
+    _add_region(command, "openmm-nn/hcno-1")
+    _add_platform(command)
+    command.add_argument("--size", type=_count, default=200, help="atoms of the region, about (default: %(default)s)")
+    command.add_argument("--outer", type=float, nargs="+", default=[4.0, 6.0], help="fs (default: 4 6)")
+    command.add_argument("--duration", type=float, default=2.0, help="of each run, ps (default: %(default)s)")
+
+
+def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
+    audit = measure_multistep(
+        given.structure,
+        given.region,
+        size=given.size,
+        potential=given.potential,
+        outer=[0.001 * step for step in given.outer],
+        duration=given.duration,
+        platform_name=given.platform,
+    )
+    return audit.to_text(), audit.to_json()
 
 
 if __name__ == "__main__":

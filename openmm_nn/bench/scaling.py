@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 import warnings
@@ -35,6 +36,9 @@ class ScalingRow:
     model
         Milliseconds that the neural part takes in a step of the hybrid, by its own clock: from the gathered positions
         to the forces, beside the classical forces where the platform allows it.
+    alone
+        The same with the classical forces before or behind it, so that it shares the processor with nothing; what it
+        takes longer in a larger System is cold caches.
     work
         Counted a step: atoms, edges, bytes.
     """
@@ -45,6 +49,7 @@ class ScalingRow:
     classical: tuple[float, float, float]
     hybrid: tuple[float, float, float]
     model: float
+    alone: float
     work: dict[str, float]
 
 
@@ -135,28 +140,39 @@ def _measure(
         hybrid = create_hybrid_system(subject.topology, classical, load_potential(potential), region, charge=0)
     mixed = make_context(hybrid.system, start, platform_name)
     setup = time.perf_counter() - begin
-    force = next(iter(native.neural_forces(hybrid.system).values()))
-    for context in (plain, mixed):
+    apart = copy.deepcopy(hybrid.system)
+    for neural in native.neural_forces(apart).values():
+        neural.setProperty("concurrent", "false")
+    queued = make_context(apart, start, platform_name)
+    clocks = {
+        context: next(iter(native.neural_forces(system).values()))
+        for context, system in ((mixed, hybrid.system), (queued, apart))
+    }
+    for context in (plain, mixed, queued):
         context.setPositions(start)
         context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
         context.getIntegrator().step(3)
-    before = force.getStatistics(mixed)
-    times: dict[str, list[float]] = {"classical": [], "hybrid": []}
+    before = {context: force.getStatistics(context) for context, force in clocks.items()}
+    times: dict[str, list[float]] = {"classical": [], "hybrid": [], "queued": []}
     for _ in range(rounds):
-        for name, context in (("classical", plain), ("hybrid", mixed)):
+        for name, context in (("classical", plain), ("hybrid", mixed), ("queued", queued)):
             begin = time.perf_counter()
             context.getIntegrator().step(steps)
             times[name].append(1000.0 * (time.perf_counter() - begin) / steps)
-    after = force.getStatistics(mixed)
-    evaluations = after["evaluations"] - before["evaluations"]
+    counted = {
+        context: {name: value - before[context][name] for name, value in force.getStatistics(context).items()}
+        for context, force in clocks.items()
+    }
+    work = counted[mixed]
     return ScalingRow(
         atoms=subject.topology.getNumAtoms(),
         region=len(hybrid.region.atoms),
         setup=setup,
         classical=_summary(times["classical"]),
         hybrid=_summary(times["hybrid"]),
-        model=(after["nanoseconds"] - before["nanoseconds"]) / evaluations / 1e6,
-        work={name: (after[name] - before[name]) / evaluations for name in ("atoms", "edges", "bytes")},
+        model=work["nanoseconds"] / work["evaluations"] / 1e6,
+        alone=counted[queued]["nanoseconds"] / counted[queued]["evaluations"] / 1e6,
+        work={name: work[name] / work["evaluations"] for name in ("atoms", "edges", "bytes")},
     )
 
 

@@ -110,12 +110,12 @@ def scaling_table(rows: Sequence[ScalingRow]) -> str:
     """
     lines = [
         f"{'atoms':>8} {'region':>7} {'set-up':>7} {'classical':>10} {'hybrid':>8} {'(min':>7} {'max)':>7} "
-        f"{'neural part':>12} {'edges':>8} {'bytes':>9}"
+        f"{'neural part':>12} {'alone':>7} {'edges':>8} {'bytes':>9}"
     ]
     for row in rows:
         lines.append(
             f"{row.atoms:8d} {row.region:7d} {row.setup:7.2f} {row.classical[0]:10.2f} {row.hybrid[0]:8.2f} "
-            f"{row.hybrid[1]:7.2f} {row.hybrid[2]:7.2f} {row.model:12.2f} {row.work['edges']:8.0f} "
+            f"{row.hybrid[1]:7.2f} {row.hybrid[2]:7.2f} {row.model:12.2f} {row.alone:7.2f} {row.work['edges']:8.0f} "
             f"{row.work['bytes']:9.0f}"
         )
     return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""The audit of multiple time stepping on a region in water."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import openmm
+
+from ..hybrid import create_hybrid_system
+from ..loading import load_potential
+from ..simulation import MultistepAudit, audit_multistep
+from .systems import Subject, find_subject, nearest_atoms
+
+__all__ = ["measure_multistep"]
+
+
+def measure_multistep(
+    structure: str | Path,
+    region: str | None = None,
+    *,
+    size: int = 200,
+    potential: str = "openmm-nn/hcno-1",
+    outer: Sequence[float] = (0.004, 0.006),
+    duration: float = 2.0,
+    platform_name: str = "CPU",
+) -> MultistepAudit:
+    """Audit multiple time stepping on a region and the molecules nearest to it.
+
+    Parameters
+    ----------
+    structure
+        ``"peptide"`` or ``"cb7"``, or a PDB file of the region in water.
+    region
+        MDTraj selection of what is always inside; by default the system's own.
+    size
+        Atoms of the region, about: molecules stay whole. Water in it is flexible.
+    potential
+        Name or path.
+    outer
+        Steps of the potential, ps.
+    duration
+        Of each run, ps; a quarter of it, 5 ps at most, comes before them.
+    platform_name
+        OpenMM platform.
+
+    Returns
+    -------
+    MultistepAudit
+        Against single steps of 1 fs.
+    """
+    subject = find_subject(structure, region)
+    atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # advice on the time step
+        hybrid = create_hybrid_system(
+            subject.topology, _flexible_inside(subject, atoms), load_potential(potential), atoms, charge=0
+        )
+    return audit_multistep(
+        hybrid,
+        subject.positions,
+        outer=outer,
+        duration=duration,
+        equilibration=min(5.0, duration / 4.0),
+        platform=platform_name,
+    )
+
+
+def _flexible_inside(subject: Subject, atoms: Sequence[int]) -> openmm.System:
+    """Make a classical System whose water is rigid outside a region, and has its bonds inside."""
+    inside = set(atoms)
+    system, rigid = subject.make(False), subject.make(True)
+    for index in range(rigid.getNumConstraints()):
+        first, second, distance = rigid.getConstraintParameters(index)
+        if not {first, second} <= inside:
+            system.addConstraint(first, second, distance)
+    return system
