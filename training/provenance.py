@@ -277,7 +277,7 @@ length; mean temperature {d["mean_temperature"]:.0f} K.
             for r in c[step]
         ]
         text.append(
-            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps{"" if c["picoseconds"] >= c["picoseconds_wanted"] else f" (of {c['picoseconds_wanted']:g} that are wanted)"}, float32; kJ/mol. Halving the step divides
+            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps{"" if c["picoseconds"] >= c["picoseconds_wanted"] else f" (of {c['picoseconds_wanted']:g} that are wanted)"}, {c["dtype"]}; kJ/mol. Halving the step divides
 the deviation by {c["std_ratio"]:.2f}.
 
 {table(["step", "slope per ps", "standard error", "standard deviation"], rows)}"""
@@ -353,7 +353,10 @@ python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels 
     --only errors spread conformers torsions dimers speed
 python -c "from openmm_nn.bench.model import compile_bundled; compile_bundled('hcno-1.pt2')"
 python -m training.validate --model openmm_nn/bundled/hcno-1.pt --out openmm_nn/bundled --run-with hcno-1.pt2 \\
-    --only dynamics endurance conservation --minutes 60 --keep runs   # again and again, until they are done
+    --only dynamics endurance --minutes 60 --keep runs   # again and again, until they are done
+python -c "from openmm_nn.bench.model import compile_bundled; compile_bundled('double.pt2', dtype='float64')"
+python -m training.validate --model openmm_nn/bundled/hcno-1.pt --out openmm_nn/bundled --run-with double.pt2 \\
+    --only conservation --minutes 60 --keep runs
 python -m training.provenance --folder openmm_nn/bundled
 ```
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import tempfile
@@ -64,7 +65,7 @@ class ModelResult:
         return float(statistics.median(compiled / scripted for compiled, scripted in rounds))
 
 
-def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
+def compile_bundled(path: str | Path, *, portable: bool = False, dtype: str = "float32") -> Potential:
     """Compile the bundled potential from its source, which a checkout of the repository has.
 
     Parameters
@@ -73,6 +74,8 @@ def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
         The ``.pt2`` file to write.
     portable
         Whether it must run on every processor of this kind.
+    dtype
+        ``float32``, or ``float64`` where rounding matters.
 
     Returns
     -------
@@ -98,10 +101,12 @@ def compile_bundled(path: str | Path, *, portable: bool = False) -> Potential:
         sys.path.append(str(_ROOT))
     import importlib
 
+    import torch
+
     network: Any = importlib.import_module("training.model")
     name = "openmm-nn/hcno-1"
-    card = load_potential(name).card
-    module = network.Folded(network.read(BUNDLED[name]))
+    card = dataclasses.replace(load_potential(name).card, dtype=dtype)
+    module = network.Folded(network.read(BUNDLED[name])).to(getattr(torch, dtype))
     return export_potential(module, path, card, format="aotinductor", portable=portable)
 
 
