@@ -181,7 +181,7 @@ def _find() -> tuple[Path | None, str]:
                 logger.info("the native extension in %s was built from other sources than those beside it", prefix)
             return prefix, ""
         reasons.append(f"the one in {prefix} was built for {'; '.join(wrong)}")
-    return None, "; ".join(reasons) or "it has not been built"
+    return None, "; ".join(reasons) or f"none has been built for the package in {Path(__file__).parents[1]}"
 
 
 def _import(prefix: Path) -> ModuleType:
