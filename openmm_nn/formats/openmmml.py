@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from .family import Family
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FORMAT", "MLPotentialModule", "OpenMMML"]
+__all__ = ["FORMAT", "MLPotentialModule", "OpenMMML", "warn_of_small_forces"]
 
 _PREFIX = "openmmml/"
 _GROUP = "openmmml.potentials"
@@ -33,6 +34,8 @@ _TAKES = {
     "AIMNet2PotentialImpl": ("charge", "multiplicity"),
     "TorchMDNetPotentialImpl": ("charge",),
 }
+# Their forces are the gradient in kJ/mol/Å, which OpenMM takes for kJ/mol/nm: seen in 1.8.
+_TENTH_FORCES, _TENTH_UP_TO = ("ani1ccx", "ani2x"), (1, 8)
 _MACE_WITH_CHARGE = ("mace-omol", "mace-polar")
 
 
@@ -116,6 +119,7 @@ class OpenMMML(Family):
         if card is not None:
             raise CardError(message("card", "a card for an MLPotential", "None", "leave card out"))
         potential: Any = source
+        warn_of_small_forces(potential)
         impl = potential._impl
         name = str(getattr(impl, "name", "") or type(impl).__name__)
         inputs = ("positions", "box", "atomic_numbers", *_options(impl, name))
@@ -132,6 +136,26 @@ class OpenMMML(Family):
             created_with=f"openmmml {version('openmmml')}",
         )
         return MLPotentialModule(potential, made), made
+
+
+def warn_of_small_forces(potential: Any) -> None:
+    """Warn of a potential of OpenMM-ML whose forces are a tenth of what its energy says.
+
+    Parameters
+    ----------
+    potential : openmmml.MLPotential
+        Any.
+    """
+    name = getattr(potential._impl, "name", "")
+    installed = version("openmmml")
+    if name in _TENTH_FORCES and tuple(map(int, installed.split(".")[:2])) <= _TENTH_UP_TO:
+        warnings.warn(
+            f"MLPotential({name!r}): OpenMM-ML {installed} gives OpenMM its forces in kJ/mol/Å where kJ/mol/nm are "
+            "read, so that they are a tenth of what its energy says and dynamics are wrong. For ANI-2x, use "
+            "openmm_nn.load_potential('ani2x').",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _options(impl: Any, name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import openmm
 
 from .. import errors, native
+from ..formats.openmmml import warn_of_small_forces
 from ..potential import Potential
 from .bonded import BONDED_RULES
 from .interpolation import native_module
@@ -67,8 +68,10 @@ def is_openmm_ml(potential: object) -> bool:
 
 
 def check_potential(potential: object) -> None:
-    """Refuse what is no potential."""
-    if not isinstance(potential, Potential) and not is_openmm_ml(potential):
+    """Refuse what is no potential, and warn of one whose forces are known to be wrong."""
+    if is_openmm_ml(potential):
+        warn_of_small_forces(potential)
+    elif not isinstance(potential, Potential):
         raise errors.ParameterError(
             f"potential: got {potential!r} ({type(potential).__name__}); allowed are a Potential and an "
             "openmmml.MLPotential. Make one with openmm_nn.load_potential(...)."

@@ -1,8 +1,10 @@
 """OpenMM-ML 1.8: the same remainder where it is right, and the places where it is not and this package is."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import openmm as mm
@@ -331,3 +333,42 @@ def test_our_potentials_inside_openmm_ml(native: str) -> None:
         openmmml.MLPotential("openmm-nn")
     with pytest.raises(ParameterError, match=r"got device; allowed is the option model"):
         openmmml.MLPotential("openmm-nn", model=potential, device="cpu")
+
+
+def test_forces_of_its_ani_are_a_tenth_of_the_gradient(shared: Path, tmp_path: Path, monkeypatch) -> None:
+    """kJ/mol/Å are returned where kJ/mol/nm are read; by central differences of the same System's energy."""
+    weights = shutil.copytree(shared / "torchani", tmp_path / "torchani")
+    monkeypatch.setenv("TORCHANI_DATA_DIR", str(weights))
+    topology = app.Topology()
+    residue = topology.addResidue("HOH", topology.addChain())
+    for symbol in ("O", "H", "H"):
+        topology.addAtom(symbol, app.Element.getBySymbol(symbol), residue)
+    x = np.array([[0.0, 0.0, 0.0], [0.101, 0.0, 0.0], [-0.028, 0.095, 0.0]])
+    system = openmmml.MLPotential("ani2x").createSystem(topology, modelIndex=0, device="cpu")
+    theirs = reference_context(system, x)
+    h = 2e-4  # float32 inside
+    gradient = np.zeros(3)
+    for axis in range(3):
+        energies = []
+        for sign in (1.0, -1.0):
+            moved = x.copy()
+            moved[1, axis] += sign * h
+            theirs.setPositions(moved)
+            energies.append(energy_and_forces(theirs)[0])
+        gradient[axis] = (energies[0] - energies[1]) / (2 * h)
+    theirs.setPositions(x)
+    assert abs(gradient[0]) > 1000.0
+    np.testing.assert_allclose(energy_and_forces(theirs)[1][1], -0.1 * gradient, atol=5.0)
+    # Who brings it here is told.
+    for bring in (load_potential, lambda given: create_hybrid_system(topology, mm_water(), given, [0, 1, 2])):
+        with pytest.warns(UserWarning, match=r"MLPotential\('ani2x'\).*a tenth"):
+            bring(openmmml.MLPotential("ani2x"))
+    ours = load_potential("ani2x/0").evaluate(x, [8, 1, 1]).forces
+    np.testing.assert_allclose(ours[1], -gradient, atol=50.0)
+
+
+def mm_water() -> mm.System:
+    system = mm.System()
+    for mass in (15.999, 1.008, 1.008):
+        system.addParticle(mass)
+    return system
