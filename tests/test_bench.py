@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
@@ -31,7 +32,7 @@ SMALL = {
     "hybrid interpolation": ("--potential", HCNO, "--rounds", "1", "--no-peers"),
     "scaling": ("--rounds", "1", "--waters", "700", "--sizes", "22", "40", "--plot", "it.png"),
     "scaling --system cb7": ("--rounds", "1", "--sizes", "40", "--plot", "it.png"),
-    "multistep": ("--size", "28", "--outer", "2", "--duration", "0.04"),
+    "multistep --system peptide": ("--size", "28", "--outer", "2", "--duration", "0.04"),
 }
 
 
@@ -63,7 +64,7 @@ def test_measurements_run(tmp_path: pathlib.Path, native: str, command: str) -> 
         assert {len(values) for values in numbers["times"].values()} == {rounds}
     elif command.startswith("hybrid"):
         assert set(numbers["interpolation"]["times"]) == {"classical", "hybrid", "interpolated"}
-    elif command == "multistep":
+    elif command.startswith("multistep"):
         assert [row["outer"] for row in numbers["rows"]] == [1.0, 2.0]
         assert "recommended outer step" in printed
     elif "cb7" in command:
@@ -74,6 +75,23 @@ def test_measurements_run(tmp_path: pathlib.Path, native: str, command: str) -> 
         (environment,) = numbers["environment"]
         assert environment["region"] == environment["work"]["atoms"] == 22
         assert [row["region"] for row in numbers["region"]] == [22, 40]
+
+
+def test_the_helix() -> None:
+    """Right-handed, of L-alanines, with every hydrogen bond of an alpha helix."""
+    subject = find_subject("helix")
+    topology = mdtraj.Topology.from_openmm(subject.topology)
+    region = topology.select(subject.region)
+    frame = mdtraj.Trajectory(np.array(subject.positions.value_in_unit(unit.nanometer))[None], topology)
+    frame = frame.atom_slice(region)
+    assert len(region) == 152
+    assert list(mdtraj.compute_dssp(frame)[0][2:-2]) == 12 * ["H"]
+    at = {(atom.residue.index, atom.name): frame.xyz[0, atom.index] for atom in frame.topology.atoms}
+    for residue in range(1, 15):
+        n, c, beta = (at[residue, name] - at[residue, "CA"] for name in ("N", "C", "CB"))
+        assert np.cross(n, c) @ beta > 0.0
+    with pytest.raises(ParameterError, match="waters: got 5 for the system 'helix'"):
+        find_subject("helix", waters=5)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from .systems import SYSTEMS
 from .tables import committee_table, hybrid_table, model_table, scaling_table, step_table
 
 _PARTS = ("interpolation", "large", "setup")
-_WHOLE = ("peptide", "cb7")  # whose region is a molecule
-_BOXED = ("dhfr", "cb7")  # which come with their water
+_WHOLE = ("peptide", "helix", "cb7")  # whose region is a molecule
+_BOXED = ("helix", "dhfr", "cb7")  # which come with their water
 _WATERS = (700, 3300, 10000)
 
 
@@ -79,7 +79,7 @@ def _add(commands: Any, name: str, measure: Any, words: str, *, systems: Sequenc
         source = command.add_mutually_exclusive_group()
         source.add_argument(
             "--system", choices=systems, dest="structure", default="peptide",
-            help="of the examples (peptide) or of openmmtools' data (dhfr, cb7); default: %(default)s",
+            help="of the examples (peptide), built (helix) or of openmmtools' data (dhfr, cb7); default: %(default)s",
         )  # fmt: skip
     source.add_argument("--structure", default="peptide", help="a PDB file of a molecule in water")
     if rounds:
@@ -252,10 +252,11 @@ def _committee(given: argparse.Namespace) -> tuple[str, Any]:
 def _add_multistep(commands: Any) -> None:
     words = "the audit of multiple time steps: speed, temperatures and observables against single steps of 1 fs"
     command = _add(commands, "multistep", _multistep, words, systems=_WHOLE)
+    command.set_defaults(structure="helix")
     _add_region(command, "openmm-nn/hcno-1")
     _add_platform(command)
-    command.add_argument("--size", type=_count, default=200, help="atoms of the region, about (default: %(default)s)")
-    command.add_argument("--outer", type=float, nargs="+", default=[4.0, 6.0], help="fs (default: 4 6)")
+    command.add_argument("--size", type=_count, help="take in molecules around the region, up to so many atoms")
+    command.add_argument("--outer", type=float, nargs="+", default=[4.0], help="fs (default: 4)")
     command.add_argument("--duration", type=float, default=2.0, help="of each run, ps (default: %(default)s)")
 
 

@@ -17,25 +17,25 @@ __all__ = ["measure_multistep"]
 
 
 def measure_multistep(
-    structure: str | Path,
+    structure: str | Path = "helix",
     region: str | None = None,
     *,
-    size: int = 200,
+    size: int | None = None,
     potential: str = "openmm-nn/hcno-1",
-    outer: Sequence[float] = (0.004, 0.006),
+    outer: Sequence[float] = (0.004,),
     duration: float = 2.0,
     platform_name: str = "CPU",
 ) -> MultistepAudit:
-    """Audit multiple time stepping on a region and the molecules nearest to it.
+    """Audit multiple time stepping on a region, and the molecules nearest to it if a size is given.
 
     Parameters
     ----------
     structure
-        ``"peptide"`` or ``"cb7"``, or a PDB file of the region in water.
+        ``"peptide"``, ``"helix"`` or ``"cb7"``, or a PDB file of the region in water.
     region
         MDTraj selection of what is always inside; by default the system's own.
     size
-        Atoms of the region, about: molecules stay whole. Water in it is flexible.
+        Atoms of the region, about: molecules stay whole. Water in it is flexible. None for the region alone.
     potential
         Name or path.
     outer
@@ -51,7 +51,7 @@ def measure_multistep(
         Against single steps of 1 fs.
     """
     subject = find_subject(structure, region)
-    atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
+    atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size or 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
         hybrid = create_hybrid_system(

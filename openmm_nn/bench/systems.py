@@ -1,4 +1,4 @@
-"""What is measured: a peptide in water, DHFR, a guest in CB7, or a PDB file; and its classical System."""
+"""What is measured: peptides in water, DHFR, a guest in CB7, or a PDB file; and its classical System."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from openmm import app, unit
 
 from ..errors import MissingDependencyError, ParameterError, message
 from ..selection import select_atoms
+from .helix import solvated_helix
 
 __all__ = ["EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms"]
 
@@ -29,7 +30,7 @@ _AMBER = {
     "dhfr": ("dhfr/JAC", "(resid 4 and name C O) or resid 5 to 7 or (resid 8 and not name C O)"),
     "cb7": ("cb7-b2/complex-explicit", "resname B2"),
 }
-SYSTEMS = ("peptide", *_AMBER)
+SYSTEMS = ("peptide", "helix", *_AMBER)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     Parameters
     ----------
     structure
-        ``"peptide"``, ``"dhfr"``, ``"cb7"``, or a PDB file of a region in a periodic box of water, for Amber14 with
-        TIP3P.
+        ``"peptide"``, ``"helix"``, ``"dhfr"``, ``"cb7"``, or a PDB file of a region in a periodic box of water, for
+        Amber14 with TIP3P. The helix is fourteen alanines with caps, 152 atoms.
     region
         MDTraj selection; by default the system's own, and the examples' peptide in a file.
     waters
@@ -87,8 +88,19 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     >>> subject.make(True).getNumParticles()
     2269
     """
+    if waters is not None and structure in SYSTEMS[1:]:
+        raise ParameterError(
+            message("waters", f"{waters} for the system {structure!r}", "a number for peptide or a PDB file",
+                    "leave it out: the others have their water")
+        )  # fmt: skip
     if structure in _AMBER:
-        return _amber(str(structure), region, waters)
+        return _amber(str(structure), region)
+    region = region or _PEPTIDE
+    if structure == "helix":
+        topology, positions = solvated_helix(app.ForceField(*_FORCE_FIELD))
+        return Subject(
+            "helix", topology, positions, region, lambda rigid: classical_system(topology, rigid_water=rigid)
+        )
     path = EXAMPLE if structure == "peptide" else Path(structure)
     if not path.is_file():
         raise ParameterError(
@@ -97,7 +109,6 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
         )  # fmt: skip
     pdb = app.PDBFile(str(path))
     topology, positions = pdb.topology, pdb.positions
-    region = region or _PEPTIDE
     if waters is not None:
         chosen = set(select_atoms(topology, region, argument="region"))
         modeller = app.Modeller(topology, positions)
@@ -107,12 +118,7 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     return Subject(path.name, topology, positions, region, lambda rigid: classical_system(topology, rigid_water=rigid))
 
 
-def _amber(name: str, region: str | None, waters: int | None) -> Subject:
-    if waters is not None:
-        raise ParameterError(
-            message("waters", f"{waters} for the system {name!r}", "a number for peptide or a PDB file",
-                    "leave it out: Amber's files have their water, and no force field for another box")
-        )  # fmt: skip
+def _amber(name: str, region: str | None) -> Subject:
     spec = importlib.util.find_spec("openmmtools")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
