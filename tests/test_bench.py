@@ -211,7 +211,7 @@ def test_pictures_that_cannot_be_written(tmp_path: pathlib.Path, name: str) -> N
 
 
 def test_subjects_that_are_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ParameterError, match=r"structure: got no file .*peptide, dhfr, cb7"):
+    with pytest.raises(ParameterError, match=r"structure: got no file .*peptide, helix, dhfr, cb7"):
         find_subject(tmp_path / "it.pdb")
     with pytest.raises(ParameterError, match="waters: got 700 for the system 'cb7'"):
         find_subject("cb7", waters=700)

@@ -44,7 +44,8 @@ class MultistepRow:
     temperatures
         K, by group of degrees of freedom.
     drift, drift_error
-        Slope of the total energy without a thermostat, and its standard error, kJ/mol per ps and degree of freedom.
+        Slope of the total energy without a thermostat, and its standard error, kJ/mol per ps and degree of freedom;
+        ``nan`` if that run went astray, of a resonance that the friction of the other damps.
     worst
         The observable that is farthest from the reference, and by how many standard errors.
     z
@@ -98,7 +99,12 @@ class MultistepAudit:
             table.append(
                 [steps, f"{row.speed:.3g}", f"{row.gain:.2f}"]
                 + [f"{row.temperatures[name]:.1f}" for name in names]
-                + [f"{row.drift:+.1e} ± {row.drift_error:.0e}", row.worst, f"{row.z:.1f}", row.verdict]
+                + [
+                    f"{row.drift:+.1e} ± {row.drift_error:.0e}" if math.isfinite(row.drift) else "lost",
+                    row.worst,
+                    f"{row.z:.1f}",
+                    row.verdict,
+                ]
             )
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
@@ -249,10 +255,15 @@ def audit_multistep(
         try:
             integrator = multistep_integrator(temperature, friction, slow=levels[0], medium=levels[1], fast=levels[2])
             run = observe(split, integrator, levels[0])
-            run.levels, run.slope = levels, drift(split, microcanonical_integrator(*levels), levels[0])
-            runs.append(run if all(np.isfinite(values).all() for values in run.series.values()) else None)
         except openmm.OpenMMException:
             runs.append(None)
+            continue
+        try:
+            slope = drift(split, microcanonical_integrator(*levels), levels[0])
+        except openmm.OpenMMException:
+            slope = (math.nan, math.nan)  # a resonance that friction damps
+        run.levels, run.slope = levels, slope
+        runs.append(run if all(np.isfinite(values).all() for values in run.series.values()) else None)
     paces = iter(_paces([base, *(run for run in runs if run)]))
     first = next(paces)
     rows = [_row(base, base, first, first, geometry)]
