@@ -19,12 +19,11 @@ from .multistep import measure_multistep
 from .plot import check_plot, draw_committee, draw_model, draw_scaling, draw_step
 from .scaling import measure_environment, measure_region
 from .step import StepResult, measure_step
-from .systems import SYSTEMS
+from .systems import BOXED, SYSTEMS
 from .tables import committee_table, hybrid_table, model_table, scaling_table, step_table
 
 _PARTS = ("interpolation", "large", "setup")
 _WHOLE = ("peptide", "helix", "cb7")  # whose region is a molecule
-_BOXED = ("helix", "dhfr", "cb7")  # which come with their water
 _WATERS = (700, 3300, 10000)
 
 
@@ -197,16 +196,15 @@ def _add_scaling(commands: Any) -> None:
     _add_region(command, "openmm-nn/hcno-1")
     _add_platform(command)
     _add_plot(command)
-    command.add_argument("--waters", type=_count, nargs="*",
-                         help=f"of the environments (default: {' '.join(map(str, _WATERS))}; none for dhfr and cb7)",
-                         )  # fmt: skip
+    usual = f"default: {' '.join(map(str, _WATERS))}; none for {', '.join(BOXED)}"
+    command.add_argument("--waters", type=_count, nargs="*", help=f"of the environments ({usual})")
     command.add_argument(
         "--sizes", type=_count, nargs="*", default=[22, 82, 202, 622], help="atoms of the regions, about"
     )
 
 
 def _scaling(given: argparse.Namespace) -> tuple[str, Any]:
-    waters = given.waters if given.waters is not None else () if given.structure in _BOXED else _WATERS
+    waters = given.waters if given.waters is not None else () if given.structure in BOXED else _WATERS
     common = {"potential": given.potential, "rounds": given.rounds, "platform_name": given.platform}
     results = {
         "environment": measure_environment(given.structure, given.region, waters=waters, **common),

@@ -16,7 +16,7 @@ from ..errors import MissingDependencyError, ParameterError, message
 from ..selection import select_atoms
 from .helix import solvated_helix
 
-__all__ = ["EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms"]
+__all__ = ["BOXED", "EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms"]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
 _PEPTIDE = "resname ACE ALA NME"
@@ -30,7 +30,8 @@ _AMBER = {
     "dhfr": ("dhfr/JAC", "(resid 4 and name C O) or resid 5 to 7 or (resid 8 and not name C O)"),
     "cb7": ("cb7-b2/complex-explicit", "resname B2"),
 }
-SYSTEMS = ("peptide", "helix", *_AMBER)
+BOXED = ("helix", *_AMBER)  # which come with their water
+SYSTEMS = ("peptide", *BOXED)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     >>> subject.make(True).getNumParticles()
     2269
     """
-    if waters is not None and structure in SYSTEMS[1:]:
+    if waters is not None and structure in BOXED:
         raise ParameterError(
             message("waters", f"{waters} for the system {structure!r}", "a number for peptide or a PDB file",
                     "leave it out: the others have their water")

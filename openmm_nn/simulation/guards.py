@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from openmm import app
 
 from ..errors import ParameterError, message
+from ..geometry import minimum_image
 from ..hybrid.radii import covalent_radius
 from ..units import GAS_CONSTANT
 from .samples import Sample
@@ -236,8 +237,7 @@ class BondGuard:
             return None
         vectors = sample.positions[self.pairs[:, 0]] - sample.positions[self.pairs[:, 1]]
         if sample.box is not None:
-            for row in (2, 1, 0):
-                vectors -= np.round(vectors[:, row] / sample.box[row, row])[:, None] * sample.box[row]
+            vectors = minimum_image(vectors, sample.box)
         lengths = np.linalg.norm(vectors, axis=1)
         ratio = lengths / self.sums
         wrong = np.flatnonzero((ratio < self.low) | (ratio > self.high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -120,7 +121,7 @@ class _Run:
     context: openmm.Context
     levels: tuple[float, float, float]
     series: dict[str, NDArray[np.float64]]
-    slope: tuple[float, float]
+    slope: tuple[float, float] = (math.nan, math.nan)
 
 
 def audit_multistep(
@@ -216,16 +217,16 @@ def audit_multistep(
     state = start.getState(positions=True, velocities=True)
     geometry = _Geometry(hybrid)
 
-    def observe(system: openmm.System, integrator: openmm.Integrator, step: float) -> _Run:
+    def observe(system: openmm.System, integrator: openmm.Integrator, levels: tuple[float, float, float]) -> _Run:
         context = context_of(system, integrator)
         context.setState(state)
         series: dict[str, list[float]] = {}
-        every, count = _frames(duration, step)
+        every, count = _frames(duration, levels[0])
         for _ in range(count):
             integrator.step(every)
             for name, value in geometry.sample(context).items():
                 series.setdefault(name, []).append(value)
-        return _Run(context, (step,) * 3, {name: np.array(values) for name, values in series.items()}, (0.0, 0.0))
+        return _Run(context, levels, {name: np.array(values) for name, values in series.items()})
 
     def drift(system: openmm.System, integrator: openmm.Integrator, step: float) -> tuple[float, float]:
         context = context_of(system, integrator)
@@ -242,7 +243,7 @@ def audit_multistep(
 
     single = openmm.LangevinMiddleIntegrator(temperature, friction, reference)
     try:
-        base = observe(hybrid.system, single, reference)
+        base = observe(hybrid.system, single, (reference,) * 3)
         base.slope = drift(hybrid.system, openmm.VerletIntegrator(reference), reference)
     except openmm.OpenMMException as error:
         raise EvaluationError(
@@ -254,15 +255,12 @@ def audit_multistep(
     for levels in every_level:
         try:
             integrator = multistep_integrator(temperature, friction, slow=levels[0], medium=levels[1], fast=levels[2])
-            run = observe(split, integrator, levels[0])
+            run = observe(split, integrator, levels)
         except openmm.OpenMMException:
             runs.append(None)
             continue
-        try:
-            slope = drift(split, microcanonical_integrator(*levels), levels[0])
-        except openmm.OpenMMException:
-            slope = (math.nan, math.nan)  # a resonance that friction damps
-        run.levels, run.slope = levels, slope
+        with contextlib.suppress(openmm.OpenMMException):  # a resonance that friction damps
+            run.slope = drift(split, microcanonical_integrator(*levels), levels[0])
         runs.append(run if all(np.isfinite(values).all() for values in run.series.values()) else None)
     paces = iter(_paces([base, *(run for run in runs if run)]))
     first = next(paces)

@@ -10,6 +10,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from ..geometry import minimum_image
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -68,8 +70,8 @@ def measure_stretches(
         hydrogen = hydrogens[0]
         heavy = pair[0] if pair[1] == hydrogen else pair[1]
         vector = x[hydrogen] - x[heavy]
-        for axis in (2, 1, 0) if periodic else ():
-            vector = vector - box[axis] * np.round(vector[axis] / box[axis, axis])
+        if periodic:
+            vector = minimum_image(vector, box)
         others = neighbours[heavy]
         kind = (elements[heavy], len(others), sum(elements[atom] == "H" for atom in others))
         kinds.setdefault(kind, []).append((heavy, hydrogen, vector))
