@@ -46,8 +46,12 @@ CONTACTS = 40
 SCANS, RING_SCANS = 16, 50
 #: Relaxations of the kind `backbone` in every peptide (up to three geometries each).
 BACKBONES = 8
+#: Geometries of the kind `stack` in every dimer whose two molecules both have a ring.
+STACKS = 90
+#: Ways down of the kind `descent` in every molecule with torsions (four geometries each), and in every peptide.
+DESCENTS, PEPTIDE_DESCENTS = 3, 12
 #: What `label_molecule` made when a file was written; a file of an earlier stage gets the rest added.
-STAGE = 2
+STAGE = 3
 #: Classes that get other counts than the rest.
 COUNTS_BY_GROUP = {
     "cluster": {"modes": 10, "langevin": 48, "torsion": 0, "stretch": 40},
@@ -154,6 +158,7 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
             for frame in sample.contacts(rdkit, starts[index % len(starts)], 1, rng):
                 add(frame, "contact")
     add_scans(molecule, rdkit, rows, scale)
+    add_descents(molecule, rdkit, rows, scale)
     return rows.arrays()
 
 
@@ -172,6 +177,34 @@ def add_scans(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) -> 
             rows.add(frame, "backbone")
 
 
+def add_descents(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) -> None:
+    """Add the kinds `stack` and `descent`, with random numbers of their own."""
+    starts = rows.minima()
+    if "." in molecule.smiles:
+        rng = np.random.default_rng((molecule.seed, 4))
+        for start in starts:
+            for frame in scans.stacks(rdkit, start, round(STACKS * scale) // len(starts), rng):
+                rows.add(frame, "stack")
+        return
+    rng = np.random.default_rng((molecule.seed, 5))
+    if molecule.group == "peptide":
+        for index in range(round(PEPTIDE_DESCENTS * scale)):
+            for start in scans.held_backbone(rdkit, rows.surface, rng, 15, positive=index % 2 == 0)[-1:]:
+                for frame in [start, *sample.normal_modes(rdkit, start, 2, rng)]:
+                    rows.add(frame, "descent")
+                descend(start, rows)
+    else:
+        for start in sample.torsions(rdkit, round(DESCENTS * scale), rng):
+            descend(start, rows)
+
+
+def descend(start: NDArray, rows: Rows) -> None:
+    """Add what lies on the free way down from `start`, more of it at the beginning."""
+    path = relax(start, rows.labeller, 25)
+    for frame in [path[k] for k in (3, 8, 15) if k < len(path) - 1] + path[-1:]:
+        rows.add(frame, "descent")
+
+
 def emphasis(molecule: Molecule) -> float:
     """How many times as many geometries a molecule gets."""
     flat = Chem.MolToSmiles(Chem.MolFromSmiles(molecule.smiles), isomericSmiles=False)
@@ -183,7 +216,10 @@ def complete(molecule: Molecule, before: dict[str, NDArray], scale: float) -> di
     rdkit = sample.embed(molecule.smiles, CONFORMERS, molecule.seed)
     rows = Rows(before["numbers"], before)
     if rdkit is not None:
-        add_scans(molecule, rdkit, rows, scale * emphasis(molecule))
+        scale = scale * emphasis(molecule)
+        if before.get("stage", 1) < 2:
+            add_scans(molecule, rdkit, rows, scale)
+        add_descents(molecule, rdkit, rows, scale)
     return rows.arrays() or before
 
 

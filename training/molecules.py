@@ -143,6 +143,7 @@ PAIRED = 110
 STACKED = """
 c1ccncc1.c1ccncc1 c1cncnc1.c1cncnc1 Cc1ccccc1.Cc1ccccc1 Cc1ccccc1.c1ccncc1 Oc1ccccc1.Oc1ccccc1 c1ccoc1.c1ccoc1 c1cc[nH]c1.c1cc[nH]c1 c1c[nH]cn1.c1c[nH]cn1 Cc1ccccc1.c1c[nH]cn1 N#Cc1ccccc1.Cc1ccccc1
 Nc1ncnc2[nH]cnc12.Nc1ncnc2[nH]cnc12 Nc1ncnc2[nH]cnc12.O=c1cc[nH]c(=O)[nH]1 Nc1cc[nH]c(=O)n1.Nc1cc[nH]c(=O)n1 O=c1cc[nH]c(=O)[nH]1.Cc1ccccc1 c1ccc2[nH]ccc2c1.Cc1ccccc1 c1cnccn1.Cc1ccccc1 Cc1ccccc1.c1ccoc1 c1cncnc1.c1cc[nH]c1
+c1cnccn1.c1cnccn1 c1ccncc1.c1cncnc1 N#Cc1ccccc1.N#Cc1ccccc1 Cc1ccccc1.Oc1ccccc1 Cc1ccccc1.c1ccc2ccccc2c1 c1ccncc1.c1ccc2ccccc2c1 c1ccc2[nH]ccc2c1.c1ccc2[nH]ccc2c1 c1ccncc1.c1cnccn1 Cc1ccccc1.c1cncnc1 c1ccoc1.c1ccncc1
 """
 
 #: Names that must be trained on, because an example or a reference scan in the tests uses them as training data.

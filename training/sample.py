@@ -10,7 +10,7 @@ The sampling only has to be broad and cheap; every geometry is labelled by GFN2-
 ``stretch``  one bond or one intermolecular distance compressed or stretched
 ``contact``  in a cluster, one atom pushed against an atom of another fragment, far inside contact or short of it
 
-`scans.py` has two more: ``scan`` and ``backbone``.
+`scans.py` has more: ``scan``, ``backbone``, ``stack`` and ``descent``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from rdkit.Chem.rdMolTransforms import SetDihedralDeg
 
-KINDS = ("relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact", "scan", "backbone")
+KINDS = (
+    "relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact", "scan", "backbone", "stack", "descent",
+)  # fmt: skip
 BOLTZMANN = 0.0019872043  # kcal/mol/K
 #: (kcal/mol/Angstrom)/(g/mol) in Angstrom/fs^2
 ACCELERATION = 4.184e-4

@@ -6,6 +6,9 @@ Kinds:
               5 Angstrom between their closest atoms to far inside contact
 ``backbone``  the torsions phi and psi of a peptide held at random values while GFN2-xTB relaxes the rest: frames on the
               way, and the last one
+``stack``     two rings face to face, displaced or T-shaped, at distances from contact to where they feel nothing
+``descent``   from torsions turned at random, the free way down the GFN2-xTB surface, and displacements at its start; a
+              peptide starts from a held backbone, half of them at positive phi
 """
 
 from __future__ import annotations
@@ -60,6 +63,40 @@ def scans(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.random.G
             x = minimum.copy()
             x[fragments[0]], x[fragments[1]] = first, moved
             frames.append(x)
+    return frames
+
+
+def stacks(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.random.Generator) -> list[Positions]:
+    """Two rings of two molecules, hardly deformed; none unless both have one.
+
+    A third lies face to face and a third displaced, their planes 3 to 6 Angstrom apart, and a third is T-shaped, their
+    centres 4.2 to 7.5 Angstrom apart.
+    """
+    fragments = [list(f) for f in Chem.GetMolFrags(molecule)]
+    rings = [[r for r in molecule.GetRingInfo().AtomRings() if set(r) <= set(f)] for f in fragments]
+    if len(fragments) != 2 or not all(rings):
+        return []
+    frames = []
+    for index in range(samples):
+        shape = index % 3
+        parts = []
+        for fragment, ring in zip(fragments, rings, strict=True):
+            chosen = list(ring[int(rng.integers(len(ring)))])
+            x = minimum[fragment] + rng.normal(size=(len(fragment), 3)) * 0.01
+            centre = minimum[chosen].mean(0)
+            parts.append((x - centre) @ _onto_plane(minimum[chosen] - centre, rng).T)
+        first, second = parts
+        if rng.random() < 0.5:
+            second = second * [1.0, -1.0, -1.0]  # a half turn: the other face
+        if shape == 2:
+            second = second[:, [2, 0, 1]]
+        second = second @ _small_rotation(0.08 * rng.normal(size=3)).T
+        reach = 0.3 if shape == 0 else 2.5 if shape == 1 else 0.8
+        distance = rng.uniform(4.2, 7.5) if shape == 2 else rng.uniform(3.0, 6.0)
+        x = minimum.copy()
+        x[fragments[0]] = first
+        x[fragments[1]] = second + np.append(rng.uniform(-reach, reach, 2), distance)
+        frames.append(x)
     return frames
 
 
@@ -129,20 +166,29 @@ def backbones(
     molecule: Chem.Mol, surface: Surface, samples: int, rng: np.random.Generator, steps: int = 30
 ) -> list[Positions]:
     """Frames after 4 and 12 steps and at the end of `samples` relaxations; none unless there is a backbone."""
+    frames = []
+    for _ in range(samples):
+        path = held_backbone(molecule, surface, rng, steps)
+        frames += [path[k] for k in (4, 12) if k < len(path) - 4] + path[-1:]
+    return frames
+
+
+def held_backbone(
+    molecule: Chem.Mol, surface: Surface, rng: np.random.Generator, steps: int, positive: bool = False
+) -> list[Positions]:
+    """One relaxation with phi and psi held at random values, phi between 20 and 140 degrees if `positive`."""
     matches = molecule.GetSubstructMatches(BACKBONE)
     if not matches or molecule.GetNumConformers() == 0:
         return []
     torsions = [t for c, _, n, a, d, _, m in matches for t in ((c, n, a, d), (n, a, d, m))]
     names = [c.GetId() for c in molecule.GetConformers()]
-    frames = []
-    for _ in range(samples):
-        copy = Chem.Mol(molecule, False, int(rng.choice(names)))
-        conformer = copy.GetConformer()
-        targets = rng.uniform(-180, 180, len(torsions))
-        free = [k for k, (_, b, c, _) in enumerate(torsions) if not copy.GetBondBetweenAtoms(b, c).IsInRing()]
-        held, degrees = [torsions[k] for k in free], [float(targets[k]) for k in free]
-        for torsion, angle in zip(held, degrees, strict=True):
-            SetDihedralDeg(conformer, *torsion, angle)
-        path = restrained(surface, conformer.GetPositions(), held, degrees, steps)
-        frames += [path[k] for k in (4, 12) if k < len(path) - 4] + [path[-1]]
-    return frames
+    copy = Chem.Mol(molecule, False, int(rng.choice(names)))
+    conformer = copy.GetConformer()
+    targets = rng.uniform(-180, 180, len(torsions))
+    if positive:
+        targets[::2] = rng.uniform(20, 140, len(torsions) // 2)
+    free = [k for k, (_, b, c, _) in enumerate(torsions) if not copy.GetBondBetweenAtoms(b, c).IsInRing()]
+    held, degrees = [torsions[k] for k in free], [float(targets[k]) for k in free]
+    for torsion, angle in zip(held, degrees, strict=True):
+        SetDihedralDeg(conformer, *torsion, angle)
+    return restrained(surface, conformer.GetPositions(), held, degrees, steps)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import time
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from openmm_nn import load_potential
 pytest.importorskip("rdkit", reason="RDKit makes the geometries: pip install rdkit")
 pytest.importorskip("tblite", reason="tblite makes the labels: pip install tblite")
 
-from training import export, make_data, sample, train
+from rdkit import Chem
+
+from training import dataset, export, make_data, sample, scans, train
 from training.dataset import Labels
+from training.model import Committee
 from training.molecules import Molecule, molecule_set
 
 EPOCHS = 24
@@ -81,6 +86,84 @@ def test_training_learns_resumes_and_exports(labels, tmp_path):
     evaluation = potential.evaluate(block.positions[0].numpy() * 0.1, block.numbers[0].numpy())
     assert evaluation.energy == pytest.approx(float(block.energies[0]) * 96.4853, abs=500)
     assert evaluation.forces_std is not None
+
+
+def test_packed_labels_are_the_labels(labels, tmp_path):
+    dataset.pack(labels, tmp_path, ["train"])
+    for block, packed in zip(Labels(labels).blocks.values(), Labels(tmp_path).blocks.values(), strict=True):
+        torch.testing.assert_close(packed.positions, block.positions, rtol=0, atol=dataset.RESOLUTION)
+        torch.testing.assert_close(packed.forces, block.forces, rtol=6e-4, atol=1e-6)
+        for name in ("numbers", "energies", "molecule", "kinds", "temperatures"):
+            torch.testing.assert_close(getattr(packed, name), getattr(block, name), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="has no molecule"):
+        dataset.pack(labels, tmp_path, ["validation"])
+
+
+def test_an_epoch_has_every_label(labels):
+    every = Labels(labels)
+    plan = dataset.epoch(every, 400, 4, (1, 2))
+    rows = {n: torch.cat([plan.rows[a:b] for k, a, b in plan.batches if k == n]) for n in every.blocks}
+    for n, block in every.blocks.items():
+        assert set(rows[n].tolist()) == set(range(len(block.energies)))
+        assert len({b - a for k, a, b in plan.batches if k == n}) == 1
+    assert plan.draws.shape == (4, len(plan.rows))
+    assert float(plan.draws.min()) > 0
+
+
+def test_a_step_never_waits_for_the_host(labels):
+    # Tensors of the device "meta" have no values: whatever asks for one, or mixes devices, fails.
+    every = Labels(labels)
+    every.to("meta")
+    model = Committee(channels=8, messages=4, hidden=16).to("meta")
+    for block in every.blocks.values():
+        rows, draws = torch.arange(3, device="meta"), torch.rand(4, 3, device="meta")
+        left_out = torch.zeros(len(SMILES), dtype=torch.int64, device="meta")
+        force, energy = train.losses(model, block, rows, draws, left_out)
+        assert train.gradient(force + energy, model).shape == (sum(p.numel() for p in model.parameters()),)
+
+
+def test_training_ends_in_time(labels, tmp_path):
+    arguments = options(labels, tmp_path, 10**6)
+    arguments.minutes = 0.05
+    started = time.time()
+    trainer = train.Trainer(Labels(labels, "train"), None, tmp_path, arguments)
+    trainer.run()
+    assert 3.0 <= time.time() - started < 20.0
+    assert trainer.done == 1.0
+    assert trainer.rate() < 0.02 * arguments.rate
+    assert (tmp_path / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (["--graphs"], "--graphs: needs --device cuda, not cpu"),
+        (["--device", "cuda"], "--device cuda: torch .* finds no GPU"),
+        (["--device", "cuda", "--processes", "2"], "--processes 2: only 1 with --device cuda"),
+    ],
+)
+def test_options_that_cannot_be(monkeypatch, wrong, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "--processes" in wrong)
+    arguments = train.parser().parse_args(["--labels", "labels", "--out", "run", *wrong])
+    assert re.match(said, train.check(arguments))
+
+
+def test_stacked_rings_and_ways_down():
+    dimer = sample.embed("c1ccoc1.c1ccoc1", 1, 1)
+    minimum = dimer.GetConformer().GetPositions()
+    first, second = (list(f) for f in Chem.GetMolFrags(dimer))
+    frames = scans.stacks(dimer, minimum, 12, np.random.default_rng(1))
+    closest = [np.linalg.norm(x[first][:, None] - x[second], axis=-1).min() for x in frames]
+    assert len(frames) == 12
+    assert min(closest) > 1.0
+    assert max(closest) < 6.5
+    assert scans.stacks(sample.embed("O.O", 1, 1), minimum[:6], 3, np.random.default_rng(1)) == []
+
+    labels = make_data.label_molecule(Molecule("CC(=O)NCC(=O)NC", "peptide", "train"), 0.1)
+    descents = labels["kinds"] == sample.KINDS.index("descent")
+    assert descents.sum() >= 4
+    # The end of a way down is lower than its start.
+    assert labels["energies"][descents][-1] < labels["energies"][descents][0]
 
 
 def test_split_and_molecules():
