@@ -6,11 +6,26 @@
 using namespace OpenMM;
 using std::string;
 
+/** The kernel of MultistepLangevinIntegrator on any platform. */
+class ImpulseKernel : public OpenMMNN::ApplyImpulseKernel {
+public:
+    ImpulseKernel(const string& name, const Platform& platform, const std::function<void(double)>& apply) :
+            ApplyImpulseKernel(name, platform), apply(apply) {
+    }
+    void execute(ContextImpl& context, double duration) override {
+        apply(duration);
+    }
+private:
+    std::function<void(double)> apply;
+};
+
 KernelImpl* OpenMMNN::KernelFactory::createKernelImpl(string name, const Platform& platform, ContextImpl& context) const {
     if (name == CalcNeuralForceKernel::Name())
         return new NeuralForceKernel(name, platform, getAccess(context));
     if (name == CalcRegionForceKernel::Name())
         return new RegionForceKernel(name, platform, getAccess(context));
+    if (name == ApplyImpulseKernel::Name())
+        return new ImpulseKernel(name, platform, getAccess(context).openImpulse(context));
     throw OpenMMException("Tried to create kernel with illegal kernel name '"+name+"'");
 }
 
@@ -18,4 +33,5 @@ void OpenMMNN::KernelFactory::registerWith(Platform& platform, const std::functi
     // A platform deletes every factory that it was given, so each name has its own.
     platform.registerKernelFactory(CalcNeuralForceKernel::Name(), make());
     platform.registerKernelFactory(CalcRegionForceKernel::Name(), make());
+    platform.registerKernelFactory(ApplyImpulseKernel::Name(), make());
 }

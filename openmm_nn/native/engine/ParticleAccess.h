@@ -38,6 +38,8 @@ struct PlatformAccess {
     bool concurrent;
     /** Make the access to some particles, and announce the derivatives that will be added. */
     std::function<std::unique_ptr<ParticleAccess>(const std::vector<int>& particles, const std::vector<std::string>& derivatives)> open;
+    /** Make what adds the latest forces, times a duration in ps, to all velocities. */
+    std::function<std::function<void(double duration)>(OpenMM::ContextImpl& context)> openImpulse;
     /** Where models run unless a property says otherwise, in torch's words. */
     std::string device = "cpu";
     /** Make that device current for torch, until the object is destroyed; may be empty. */

@@ -6,6 +6,7 @@
 %include <std_string.i>
 
 %{
+#include "openmm_nn/MultistepLangevinIntegrator.h"
 #include "openmm_nn/NeuralForce.h"
 #include "openmm_nn/RegionForce.h"
 #include "OpenMM.h"
@@ -149,6 +150,28 @@ class _CallableAdapter:
         )
 %}
 
+%pythoncode %{
+def _in(value, unit):
+    return value.value_in_unit(unit) if openmm.unit.is_quantity(value) else value
+%}
+
+%typemap(in, fragment="SWIG_AsVal_int") const std::vector<std::pair<int, int> >& (std::vector<std::pair<int, int> > temp) {
+    PyObject* sequence = PySequence_Fast($input, "expected a sequence of pairs of integers");
+    if (sequence == NULL)
+        SWIG_fail;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); i++) {
+        int first, second;
+        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(sequence, i), "ii", &first, &second)) {
+            Py_DECREF(sequence);
+            SWIG_fail;
+        }
+        temp.push_back({first, second});
+    }
+    Py_DECREF(sequence);
+    $1 = &temp;
+}
+%typemap(freearg) const std::vector<std::pair<int, int> >& ""
+
 %newobject OpenMMNN::NeuralForce::_fromCallable;
 
 /* Functions that may evaluate the model let other Python threads run; the others are short. */
@@ -156,6 +179,7 @@ class _CallableAdapter:
 %thread OpenMMNN::NeuralForce::updateModelInContext;
 %thread OpenMMNN::NeuralForce::getMemberEnergies;
 %thread OpenMMNN::NeuralForce::getForceStd;
+%thread OpenMMNN::MultistepLangevinIntegrator::step;
 
 namespace OpenMMNN {
 
@@ -309,6 +333,56 @@ public:
             return dynamic_cast<OpenMMNN::RegionForce*>(&force) != NULL;
         }
     }
+};
+
+%feature("docstring") MultistepLangevinIntegrator "Langevin dynamics in which each force group acts at a step of its own.
+
+MultistepLangevinIntegrator(temperature, friction, stepSize, groups) in K, 1/ps and ps; groups are pairs of a force group and how
+often it is evaluated in a step, as of openmm.MTSLangevinIntegrator.";
+
+class MultistepLangevinIntegrator : public OpenMM::Integrator {
+public:
+    MultistepLangevinIntegrator(double temperature, double friction, double stepSize, const std::vector<std::pair<int, int> >& groups);
+    int getRandomNumberSeed() const;
+    void setRandomNumberSeed(int seed);
+    void step(int steps);
+    %extend {
+        double _getTemperature() const {
+            return $self->getTemperature();
+        }
+        void _setTemperature(double temperature) {
+            $self->setTemperature(temperature);
+        }
+        double _getFriction() const {
+            return $self->getFriction();
+        }
+        void _setFriction(double friction) {
+            $self->setFriction(friction);
+        }
+        PyObject* getGroups() const {
+            PyObject* groups = PyTuple_New($self->getGroups().size());
+            for (size_t i = 0; i < $self->getGroups().size(); i++)
+                PyTuple_SET_ITEM(groups, i, Py_BuildValue("(ii)", $self->getGroups()[i].first, $self->getGroups()[i].second));
+            return groups;
+        }
+    }
+    %pythoncode %{
+        def getTemperature(self):
+            """Quantity."""
+            return self._getTemperature() * openmm.unit.kelvin
+
+        def setTemperature(self, temperature):
+            """Quantity, or K."""
+            self._setTemperature(_in(temperature, openmm.unit.kelvin))
+
+        def getFriction(self):
+            """Quantity."""
+            return self._getFriction() / openmm.unit.picosecond
+
+        def setFriction(self, friction):
+            """Quantity, or 1/ps."""
+            self._setFriction(_in(friction, openmm.unit.picosecond**-1))
+    %}
 };
 
 } // namespace OpenMMNN

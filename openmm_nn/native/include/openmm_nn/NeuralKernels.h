@@ -39,6 +39,18 @@ public:
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
 };
 
+/** The kernel that MultistepLangevinIntegrator needs on every platform, besides OpenMM's own. */
+class ApplyImpulseKernel : public OpenMM::KernelImpl {
+public:
+    static std::string Name() {
+        return "ApplyImpulse";
+    }
+    ApplyImpulseKernel(const std::string& name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {
+    }
+    /** Add force times duration over mass to the velocity of every particle that has a mass, by the latest forces. */
+    virtual void execute(OpenMM::ContextImpl& context, double duration) = 0;
+};
+
 } // namespace OpenMMNN
 
 #endif // OPENMM_NN_NEURALKERNELS_H_

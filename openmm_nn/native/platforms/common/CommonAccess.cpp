@@ -1,4 +1,5 @@
 #include "CommonAccess.h"
+#include "CommonImpulse.h"
 #include "CommonParticleAccess.h"
 #include "HostModelPipeline.h"
 
@@ -11,6 +12,12 @@ PlatformAccess OpenMMNN::commonAccess(ComputeContext& cc) {
     PlatformAccess access = {cc.getUseDoublePrecision(), false, [&cc](const vector<int>& particles, const vector<string>& derivatives) {
         return std::unique_ptr<ParticleAccess>(new CommonParticleAccess(cc, particles, derivatives));
     }};
+    access.openImpulse = [&cc](ContextImpl&) {
+        auto impulse = std::make_shared<CommonImpulse>(cc);
+        return [impulse](double duration) {
+            impulse->apply(duration);
+        };
+    };
     access.openPipeline = [&cc](Engine& engine, const NeuralForce& force) {
         return HostModelPipeline::open(cc, engine, force);
     };

@@ -9,9 +9,11 @@ using std::vector;
 class ReferenceFactory : public OpenMMNN::KernelFactory {
 protected:
     OpenMMNN::PlatformAccess getAccess(ContextImpl& context) const override {
-        return {true, true, [](const vector<int>& particles, const vector<string>& derivatives) {
+        OpenMMNN::PlatformAccess access = {true, true, [](const vector<int>& particles, const vector<string>& derivatives) {
             return std::unique_ptr<OpenMMNN::ParticleAccess>(new OpenMMNN::ReferenceParticleAccess(particles));
         }};
+        access.openImpulse = OpenMMNN::referenceImpulse;
+        return access;
     }
 };
 

@@ -1,4 +1,5 @@
 #include "ReferenceParticleAccess.h"
+#include "openmm/System.h"
 #include "openmm/reference/ReferencePlatform.h"
 
 using namespace OpenMM;
@@ -25,4 +26,20 @@ void ReferenceParticleAccess::scatter(ContextImpl& context, const vector<Vec3>& 
 
 void ReferenceParticleAccess::addDerivative(ContextImpl& context, const string& name, double value) {
     (*dataOf(context).energyParameterDerivatives)[name] += value;
+}
+
+std::function<void(double)> OpenMMNN::referenceImpulse(ContextImpl& context) {
+    const System& system = context.getSystem();
+    vector<double> inverseMasses(system.getNumParticles());
+    for (int i = 0; i < system.getNumParticles(); i++) {
+        const double mass = system.getParticleMass(i);
+        inverseMasses[i] = (mass == 0.0 ? 0.0 : 1.0/mass);
+    }
+    ReferencePlatform::PlatformData& data = dataOf(context);
+    return [&data, inverseMasses](double duration) {
+        vector<Vec3>& velocities = *data.velocities;
+        const vector<Vec3>& forces = *data.forces;
+        for (size_t i = 0; i < inverseMasses.size(); i++)
+            velocities[i] += forces[i]*(duration*inverseMasses[i]);
+    };
 }

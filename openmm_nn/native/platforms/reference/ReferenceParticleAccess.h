@@ -17,6 +17,9 @@ private:
     std::vector<int> particles;
 };
 
+/** What adds the latest forces of a Context, times a duration, to its velocities. */
+std::function<void(double)> referenceImpulse(OpenMM::ContextImpl& context);
+
 } // namespace OpenMMNN
 
 #endif // OPENMM_NN_REFERENCEPARTICLEACCESS_H_

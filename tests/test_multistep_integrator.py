@@ -1,0 +1,204 @@
+"""MultistepLangevinIntegrator: OpenMM's Langevin steps inside, impulses of what acts seldom between them."""
+
+import copy
+import math
+
+import numpy as np
+import openmm as mm
+import pytest
+from openmm import unit
+
+from openmm_nn import native
+from openmm_nn.units import thermal_energy
+from platforms import REFERENCE, PlatformCase
+
+SPRINGS = {0: 2.0e5, 1: 3.0e4, 2: 4.0e3}  # kJ/mol/nm^2 to the origin, by force group
+MASSES = np.array([1.0, 12.0, 16.0, 0.0])
+START = np.array([[0.01, 0.0, -0.02], [0.02, 0.03, 0.0], [-0.01, 0.02, 0.01], [0.05, 0.0, 0.0]])
+VELOCITIES = np.array([[0.5, -0.3, 0.1], [0.1, 0.2, -0.2], [0.0, 0.1, 0.3], [0.0, 0.0, 0.0]])
+
+
+def oscillators(masses: np.ndarray = MASSES) -> mm.System:
+    system = mm.System()
+    for mass in masses:
+        system.addParticle(float(mass))
+    for group, constant in SPRINGS.items():
+        force = mm.CustomExternalForce(f"{constant / 2:g} * (x^2 + y^2 + z^2)")
+        for index in range(len(masses)):
+            force.addParticle(index)
+        force.setForceGroup(group)
+        system.addForce(force)
+    return system
+
+
+def multistep(
+    step: float, *groups: tuple[int, int], temperature: float = 300.0, friction: float = 0.0
+) -> mm.Integrator:
+    return native.load().MultistepLangevinIntegrator(temperature, friction, step, groups)
+
+
+def context_of(system: mm.System, integrator: mm.Integrator, platform: PlatformCase = REFERENCE) -> mm.Context:
+    context = platform.context(system, START, integrator)
+    context.setVelocities(VELOCITIES)
+    return context
+
+
+def state_of(context: mm.Context) -> tuple[np.ndarray, np.ndarray]:
+    state = context.getState(positions=True, velocities=True)
+    return (
+        np.array(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)),
+        np.array(state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)),
+    )
+
+
+def impulses(steps: int, inner: float, every: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The scheme in NumPy: a group that acts every n steps acts n-fold, at the beginning of the n."""
+    x, v = START.copy(), VELOCITIES.copy()
+    inverse = np.where(MASSES > 0, 1 / np.where(MASSES > 0, MASSES, 1.0), 0.0)[:, None]
+    for step in range(steps):
+        for group, number in every.items():
+            if step % number == 0:
+                v -= number * inner * SPRINGS[group] * x * inverse
+        x += inner * v
+    return x, v
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (4, 2, 1), (6, 6, 1), (8, 4, 2), (3, 1, 3)])
+def test_the_scheme(native: str, platform: PlatformCase, counts: tuple[int, int, int]) -> None:
+    """Without friction, against the recurrence itself."""
+    inner = 0.0002
+    integrator = multistep(inner * max(counts), *enumerate(counts))
+    context = context_of(oscillators(), integrator, platform)
+    integrator.step(5)
+    found = state_of(context)
+    expected = impulses(5 * max(counts), inner, {group: max(counts) // count for group, count in enumerate(counts)})
+    tolerance = 1e-10 if platform.name in ("Reference", "CPU") or platform.precision == "double" else 2e-5
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+def test_one_level_is_langevin_middle(native: str) -> None:
+    """The same random numbers, the same trajectory, bit for bit."""
+    found = []
+    for integrator in (
+        mm.LangevinMiddleIntegrator(300, 5, 0.001),
+        multistep(0.001, (0, 1), (1, 1), (2, 1), friction=5.0),
+        multistep(0.003, (0, 3), (1, 3), (2, 3), friction=5.0),
+    ):
+        integrator.setRandomNumberSeed(7)
+        context = context_of(oscillators(), integrator)
+        integrator.step(round(0.03 / integrator.getStepSize()._value))
+        found.append(state_of(context))
+    for other in found[1:]:
+        assert np.array_equal(found[0][0], other[0])
+        assert np.array_equal(found[0][1], other[1])
+
+
+def test_steps_and_time_are_those_of_the_slowest(native: str, platform: PlatformCase) -> None:
+    integrator = multistep(0.004, (0, 4), (1, 2), (2, 1), friction=1.0)
+    context = context_of(oscillators(), integrator, platform)
+    integrator.step(3)
+    assert context.getStepCount() == 3
+    assert context.getState().getTime().value_in_unit(unit.picosecond) == pytest.approx(0.012)
+    assert integrator.getStepSize().value_in_unit(unit.picosecond) == pytest.approx(0.004)
+
+
+def test_constraints_hold(native: str, platform: PlatformCase) -> None:
+    system = oscillators()
+    length = float(np.linalg.norm(START[0] - START[1]))
+    system.addConstraint(0, 1, length)
+    integrator = multistep(0.002, (0, 4), (1, 2), (2, 1), friction=1.0)
+    integrator.setConstraintTolerance(1e-6)
+    context = context_of(system, integrator, platform)
+    context.applyVelocityConstraints(1e-6)
+    integrator.step(20)
+    x, v = state_of(context)
+    assert abs(np.linalg.norm(x[0] - x[1]) / length - 1) < 1e-5
+    assert np.allclose(x[3], START[3], rtol=0, atol=1e-7)  # it has no mass
+    assert not v[3].any()
+
+
+def test_the_temperature(native: str) -> None:
+    """Oscillators at 300 K: <x^2> of the whole spring, and the kinetic energy, by equipartition."""
+    count = 400
+    system = oscillators(np.full(count, 12.0))
+    integrator = multistep(0.002, (0, 4), (1, 2), (2, 1), friction=20.0)
+    integrator.setRandomNumberSeed(3)
+    context = mm.Context(system, integrator, mm.Platform.getPlatformByName("Reference"))
+    context.setPositions(np.zeros((count, 3)))
+    context.setVelocitiesToTemperature(300, 1)
+    integrator.step(500)
+    squares, kinetic = [], []
+    for _ in range(60):
+        integrator.step(25)
+        x, v = state_of(context)
+        squares.append((x**2).mean())
+        kinetic.append(12.0 * (v**2).mean())
+    spring = sum(SPRINGS.values())
+    for values, factor in ((squares, spring), (kinetic, 1.0)):
+        blocks = np.array(values).reshape(12, 5).mean(1) * factor / thermal_energy(300.0)
+        error = blocks.std(ddof=1) / math.sqrt(len(blocks))
+        assert error < 0.01
+        assert abs(blocks.mean() - 1) < 4 * error + 0.01
+
+
+def test_it_goes_on_from_a_checkpoint(native: str) -> None:
+    integrator = multistep(0.002, (0, 4), (1, 2), (2, 1), friction=10.0)
+    context = context_of(oscillators(), integrator)
+    integrator.step(5)
+    saved = context.createCheckpoint()
+    integrator.step(5)
+    expected = state_of(context)
+    context.loadCheckpoint(saved)
+    assert context.getStepCount() == 5
+    integrator.step(5)
+    for ours, theirs in zip(state_of(context), expected, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_xml_and_copies(native: str) -> None:
+    integrator = multistep(0.004, (0, 4), (1, 2), (5, 1), temperature=310.0, friction=2.0)
+    integrator.setRandomNumberSeed(11)
+    integrator.setConstraintTolerance(1e-7)
+    assert integrator.getIntegrationForceGroups() == 0b100011
+    text = mm.XmlSerializer.serialize(integrator)
+    again = mm.XmlSerializer.deserialize(text)
+    assert mm.XmlSerializer.serialize(again) == text
+    assert mm.XmlSerializer.serialize(copy.deepcopy(integrator)) == text
+    context = context_of(oscillators(), again)
+    again.step(2)
+    assert context.getStepCount() == 2
+
+
+def test_quantities(native: str) -> None:
+    integrator = multistep(0.004, (0, 1))
+    integrator.setTemperature(310 * unit.kelvin)
+    integrator.setFriction(0.002 / unit.femtosecond)
+    assert integrator.getTemperature() == 310 * unit.kelvin
+    assert integrator.getFriction().value_in_unit(unit.picosecond**-1) == pytest.approx(2.0)
+    assert integrator.getGroups() == ((0, 1),)
+
+
+@pytest.mark.parametrize(
+    "groups, words",
+    [
+        ([], "groups is empty"),
+        ([(32, 1)], "groups has the force group 32; allowed are 0 to 31"),
+        ([(0, 0)], "groups has 0 evaluations a step for force group 0; allowed is 1 or more"),
+        ([(0, 1), (0, 2)], "groups has force group 0 twice"),
+        ([(0, 2), (1, 3)], "groups has 2 and 3 evaluations a step; allowed are numbers of which each divides"),
+    ],
+)
+def test_groups_that_do_not_fit(native: str, groups: list[tuple[int, int]], words: str) -> None:
+    with pytest.raises(mm.OpenMMException, match=words):
+        multistep(0.004, *groups)
+
+
+def test_one_context(native: str) -> None:
+    integrator = multistep(0.004, (0, 1))
+    context = context_of(oscillators(), integrator)
+    with pytest.raises(mm.OpenMMException, match="already bound"):
+        context_of(oscillators(), integrator)
+    del context
+    with pytest.raises(mm.OpenMMException, match="not bound"):
+        multistep(0.004, (0, 1)).step(1)
