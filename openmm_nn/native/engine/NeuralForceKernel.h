@@ -3,6 +3,7 @@
 
 #include "DevicePipeline.h"
 #include "ParticleAccess.h"
+#include "TorchSection.h"
 #include "Worker.h"
 #include "openmm_nn/NeuralKernels.h"
 
@@ -37,9 +38,8 @@ private:
         std::map<std::string, double> parameters;
         bool operator==(const Input& other) const;
     };
-    /** Held while torch is used. */
-    std::shared_ptr<void> enter() const {
-        return platformAccess.enter ? platformAccess.enter() : std::shared_ptr<void>();
+    TorchSection enter() const {
+        return TorchSection(platformAccess.enter ? platformAccess.enter() : std::shared_ptr<void>());
     }
     bool wantsConcurrent(const NeuralForce& force) const;
     void makeWorker(const NeuralForce& force);
