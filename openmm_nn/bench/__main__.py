@@ -254,7 +254,8 @@ def _add_multistep(commands: Any) -> None:
     _add_region(command, "openmm-nn/hcno-1")
     _add_platform(command)
     command.add_argument("--size", type=_count, help="take in molecules around the region, up to so many atoms")
-    command.add_argument("--outer", type=float, nargs="+", default=[4.0], help="fs (default: 4)")
+    command.add_argument("--outer", type=float, nargs="+", default=[3.0], help="of the potential, fs (default: 3)")
+    command.add_argument("--medium", type=float, default=3.0, help="of the nonbonded terms, fs (default: %(default)s)")
     command.add_argument("--duration", type=float, default=2.0, help="of each run, ps (default: %(default)s)")
 
 
@@ -265,6 +266,7 @@ def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
         size=given.size,
         potential=given.potential,
         outer=[0.001 * step for step in given.outer],
+        medium=0.001 * given.medium,
         duration=given.duration,
         platform_name=given.platform,
     )

@@ -22,7 +22,8 @@ def measure_multistep(
     *,
     size: int | None = None,
     potential: str = "openmm-nn/hcno-1",
-    outer: Sequence[float] = (0.004,),
+    outer: Sequence[float] = (0.003,),
+    medium: float = 0.003,
     duration: float = 2.0,
     platform_name: str = "CPU",
 ) -> MultistepAudit:
@@ -40,6 +41,8 @@ def measure_multistep(
         Name or path.
     outer
         Steps of the potential, ps.
+    medium
+        Step of the nonbonded terms, ps, or the next smaller one that divides an outer step.
     duration
         Of each run, ps; a quarter of it, 5 ps at most, comes before them.
     platform_name
@@ -61,6 +64,7 @@ def measure_multistep(
         hybrid,
         subject.positions,
         outer=outer,
+        medium=medium,
         duration=duration,
         equilibration=min(5.0, duration / 4.0),
         platform=platform_name,

@@ -129,7 +129,7 @@ def audit_multistep(
     positions: Any,
     *,
     outer: Iterable[float] = (0.002, 0.003, 0.004, 0.006),
-    medium: float = 0.002,
+    medium: float = 0.003,
     fast: float = 0.001,
     reference: float = 0.001,
     match: bool = True,
