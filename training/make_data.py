@@ -48,8 +48,8 @@ SCANS, RING_SCANS = 16, 50
 BACKBONES = 8
 #: Geometries of the kind `stack` in every dimer whose two molecules both have a ring.
 STACKS = 90
-#: Ways down of the kind `descent` in every molecule with torsions (four geometries each), and in every peptide.
-DESCENTS, PEPTIDE_DESCENTS = 3, 12
+#: Ways down of the kind `descent` in every peptide (up to seven geometries each).
+DESCENTS = 12
 #: What `label_molecule` made when a file was written; a file of an earlier stage gets the rest added.
 STAGE = 3
 #: Classes that get other counts than the rest.
@@ -185,24 +185,15 @@ def add_descents(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) 
         for start in starts:
             for frame in scans.stacks(rdkit, start, round(STACKS * scale) // len(starts), rng):
                 rows.add(frame, "stack")
-        return
-    rng = np.random.default_rng((molecule.seed, 5))
     if molecule.group == "peptide":
-        for index in range(round(PEPTIDE_DESCENTS * scale)):
+        rng = np.random.default_rng((molecule.seed, 5))
+        for index in range(round(DESCENTS * scale)):
             for start in scans.held_backbone(rdkit, rows.surface, rng, 15, positive=index % 2 == 0)[-1:]:
                 for frame in [start, *sample.normal_modes(rdkit, start, 2, rng)]:
                     rows.add(frame, "descent")
-                descend(start, rows)
-    else:
-        for start in sample.torsions(rdkit, round(DESCENTS * scale), rng):
-            descend(start, rows)
-
-
-def descend(start: NDArray, rows: Rows) -> None:
-    """Add what lies on the free way down from `start`, more of it at the beginning."""
-    path = relax(start, rows.labeller, 25)
-    for frame in [path[k] for k in (3, 8, 15) if k < len(path) - 1] + path[-1:]:
-        rows.add(frame, "descent")
+                path = relax(start, rows.labeller, 25)
+                for frame in [path[k] for k in (3, 8, 15) if k < len(path) - 1] + path[-1:]:
+                    rows.add(frame, "descent")
 
 
 def emphasis(molecule: Molecule) -> float:

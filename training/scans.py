@@ -7,8 +7,8 @@ Kinds:
 ``backbone``  the torsions phi and psi of a peptide held at random values while GFN2-xTB relaxes the rest: frames on the
               way, and the last one
 ``stack``     two rings face to face, displaced or T-shaped, at distances from contact to where they feel nothing
-``descent``   from torsions turned at random, the free way down the GFN2-xTB surface, and displacements at its start; a
-              peptide starts from a held backbone, half of them at positive phi
+``descent``   the free way down the GFN2-xTB surface of a peptide from a held backbone, half of them at positive phi,
+              and displacements at its start
 """
 
 from __future__ import annotations

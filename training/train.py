@@ -291,7 +291,7 @@ class Trainer:
             for model, device in ((reference, "cpu"), (self.model, self.device)):
                 batch = (block.to(device), rows.to(device), draws.to(device), self.left_out.to(device))
                 loss = sum(losses(model, *batch))
-                found.append((float(loss), gradient(loss, model).cpu()))
+                found.append((float(loss.detach()), gradient(loss, model).cpu()))
             (loss, slope), (own, own_slope) = found
             apart, slopes_apart = abs(own / loss - 1), float((own_slope - slope).norm() / slope.norm())
             logger.info(
@@ -409,6 +409,8 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "seconds": round(self.seconds, 1),
+            "device": "cpu" if self.device == "cpu" else torch.cuda.get_device_name(),
+            "pairs": self.arguments.pairs * self.arguments.processes,
             "rate": self.rate(),
             "train_force_norm": force / max(count, 1),
             "train_energy": energy / max(count, 1),
