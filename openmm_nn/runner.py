@@ -13,6 +13,7 @@ import numpy as np
 
 from .card import ModelCard
 from .errors import ModelError, ParameterError, UnsupportedError, message
+from .scriptcheck import check_kinds
 
 if TYPE_CHECKING:
     import torch
@@ -192,6 +193,7 @@ class ModuleRunner:
             self._methods = cast(Any, own)
             graph = self._methods._c._get_method("forward").graph
             torch._C._jit_pass_inline(graph)
+            check_kinds(graph, own, f"potential {self.card.name!r}")
             if _stops_gradients(graph):
                 return own
             with quiet_torchscript():

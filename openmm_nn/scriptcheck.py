@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 import zipfile
 from io import BytesIO
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .archive import Archive, glance, open_archive
 from .card import CARD_FILE
 from .errors import ModelError, message
 from .inert import check_pickle
 
-__all__ = ["CARD_LIMIT", "MANIFEST_FILE", "add_manifest", "check_script_archive", "is_script_archive"]
+__all__ = ["CARD_LIMIT", "MANIFEST_FILE", "add_manifest", "check_kinds", "check_script_archive", "is_script_archive"]
 
 MANIFEST_FILE = "openmm_nn_manifest.json"
 """Name of the extra file with the SHA-256 of every record, written by ``export_potential``."""
@@ -57,6 +58,7 @@ _PLAIN = re.compile(
 )
 _UNARY = re.compile(r"(?:(?:-|~|\bnot\b|\*\*)\s*){64}")
 _TOKENS = re.compile(r"[()\[\]{},\n]|[-+*/%<>=!&|^~@]+|\.(?=[A-Za-z_])|\b(?:and|or|not|if|in|is|lambda)\b")
+_SAME_VALUE = ("prim::unchecked_cast", "prim::unchecked_unwrap_optional", "aten::_unwrap_optional")
 _ANY_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -223,6 +225,87 @@ def _check_manifest(archive: Archive, label: str) -> None:
     for name, expected in listed.items():
         if hashlib.sha256(archive.read(name, archive.entries[name].size)).hexdigest() != expected:
             _refuse(label, f"a record {name!r} that was changed after the file was written", "an unchanged file")
+
+
+def check_kinds(graph: Any, module: Any, label: str) -> None:
+    """Refuse kinds of numbers (dtypes) that torch does not have, before anything runs.
+
+    Code has them as integers. Torch does not look whether it has such a kind, and reads beyond its table of them: that
+    ends the process, takes all memory, or does nothing, as the memory happens to lie. What code computes is not known.
+
+    Parameters
+    ----------
+    graph
+        Of one of the module's methods, inlined.
+    module
+        A ``torch.jit.ScriptModule``.
+    label
+        Its name, for messages.
+
+    Raises
+    ------
+    ModelError
+        If a constant or an attribute that is used as a kind of numbers is none.
+    """
+    import torch
+
+    count = len({value for value in vars(torch).values() if isinstance(value, torch.dtype)})
+    itself = next(iter(graph.inputs())).debugName()
+    values: list[Any] = []
+    blocks = [graph]
+    while blocks:
+        for node in blocks.pop().nodes():
+            blocks.extend(node.blocks())
+            places = _kind_places(node.schema())
+            if places:
+                operands = list(node.inputs())
+                values += [operands[place] for place in places]
+    seen = set()
+    while values:
+        value = values.pop()
+        if value.debugName() in seen:
+            continue
+        seen.add(value.debugName())
+        node = value.node()
+        if node.kind() == "prim::If":
+            place = [output.debugName() for output in node.outputs()].index(value.debugName())
+            values += [list(block.outputs())[place] for block in node.blocks()]
+        elif node.kind() in _SAME_VALUE:
+            values += node.inputs()
+        else:
+            known = _known_value(value, itself, module)
+            if isinstance(known, int) and not 0 <= known < count:
+                raise ModelError(
+                    message(label, f"code with a kind of numbers (dtype) {known}", f"those of torch, 0 to {count - 1}",
+                            "do not use this file; get it again from whoever made it, or export it")
+                )  # fmt: skip
+
+
+@functools.cache
+def _kind_places(schema: str) -> tuple[int, ...]:
+    """Find which arguments of an operator are kinds of numbers."""
+    import torch
+
+    if "ScalarType" not in schema and "int? dtype" not in schema:
+        return ()
+    arguments = torch._C.parse_schema(schema).arguments
+    return tuple(
+        place
+        for place, argument in enumerate(arguments)
+        if "ScalarType" in str(argument.real_type) or (argument.name == "dtype" and "int" in str(argument.type))
+    )
+
+
+def _known_value(value: Any, itself: str, module: Any) -> Any:
+    """Return what is known of a value before anything runs: a constant, or an attribute of the module."""
+    names = []
+    while value.node().kind() == "prim::GetAttr":
+        names.append(value.node().s("name"))
+        value = next(iter(value.node().inputs()))
+    found = module if value.debugName() == itself else value.toIValue()
+    for name in reversed(names):
+        found = getattr(found, name, None)
+    return found
 
 
 def add_manifest(data: bytes) -> bytes:

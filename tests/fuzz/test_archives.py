@@ -320,6 +320,56 @@ def test_a_state_that_is_marked_as_unused(models: ModelSet, native: str) -> None
     energy(system_with(models, data))
 
 
+class Kinds(torch.nn.Module):
+    """Kinds of numbers as code may have them: written out, by an attribute, by a branch, and that of a tensor."""
+
+    def __init__(self, kind: int = 6) -> None:
+        super().__init__()
+        self.inner = torch.nn.Module()
+        self.inner.kind = kind
+
+    def forward(self, positions: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
+        kind: int | None = None
+        if positions.shape[0] > 2:
+            kind = torch.float64
+        x = torch.ones([3], dtype=torch.int64).to(torch.float32) + torch.eye(3, dtype=self.inner.kind)
+        return (positions * x.sum(dtype=kind).to(positions.dtype)).sum() + 0.0 * atomic_numbers.sum()
+
+
+KINDS = {
+    "of a new tensor": ("torch.ones([3], dtype=4)", "torch.ones([3], dtype={})"),
+    "by its place": (", 6)", ", {})"),
+    "of a branch": ("Optional[int] = 7", "Optional[int] = {}"),
+}
+KINDS_CARD = ModelCard(name="kinds", inputs=("positions", "atomic_numbers"), outputs=("energy",))
+KNOWN = len({value for value in vars(torch).values() if isinstance(value, torch.dtype)})
+
+
+@pytest.mark.parametrize("number", [-1, KNOWN, 999999999999])
+@pytest.mark.parametrize("where", [*KINDS, "an attribute"])
+def test_kinds_of_numbers_that_torch_does_not_have(tmp_path: pathlib.Path, where: str, number: int) -> None:
+    """Torch would look beyond its table for them, and now and then that ends the process: it is not asked."""
+    data = saved(Kinds(number if where == "an attribute" else 6))
+    if where in KINDS:
+        records = read_records(data)
+        name = next(name for name in records if b"def forward" in records[name])
+        old, new = KINDS[where]
+        text = records[name].decode()
+        assert text.count(old) == 1, text
+        data = write_records({**records, name: text.replace(old, new.format(number)).encode()})
+    path = tmp_path / "kinds.pt"
+    path.write_bytes(data)
+    potential = load_potential(path, card=KINDS_CARD)
+    word = re.escape(f"a kind of numbers (dtype) {number}")
+    refused(lambda: potential.evaluate(np.eye(3) * 0.1, [8, 1, 1]), "kinds", word)
+
+
+def test_kinds_of_numbers_that_torch_has(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "kinds.pt"
+    path.write_bytes(saved(Kinds()))
+    assert load_potential(path, card=KINDS_CARD).evaluate(np.eye(3) * 0.1, [8, 1, 1]).energy > 0.0
+
+
 INSIDE_XML = {**TRICKS, **{name: (line, "may read or write files") for name, line in DISGUISES.items()}}
 
 
