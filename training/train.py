@@ -385,8 +385,8 @@ class Trainer:
                     self.save()
             self.epoch, self.batch = self.epoch + 1, 0
             self.seconds += time.time() - started
-            last = self.epoch == self.arguments.epochs or (self.done >= 1.0 and self.arguments.minutes is not None)
-            if self.rank == 0 and (last or time.time() - written >= self.arguments.curve):
+            ended = self.epoch == self.arguments.epochs or (self.done >= 1.0 and self.arguments.minutes is not None)
+            if self.rank == 0 and (ended or time.time() - written >= self.arguments.curve):
                 self.write_line()
                 self.save()
                 written = time.time()
