@@ -51,7 +51,7 @@ _TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
 
 
 def compile_package(
-    module: Any, card: ModelCard, *, example: Mapping[str, ArrayLike] | None, portable: bool
+    module: Any, card: ModelCard, *, example: Mapping[str, ArrayLike] | None, portable: bool, device: str = "cpu"
 ) -> tuple[bytes, ModelCard]:
     """Compile a module and its gradient.
 
@@ -65,6 +65,8 @@ def compile_package(
         A value for every input, for which the code is compared with the module, beside made-up ones.
     portable
         Whether the code must run on every processor of this kind.
+    device
+        ``"cpu"`` or ``"cuda"``.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def compile_package(
     check_callable(module, card)
     card = dataclasses.replace(card, format="aotinductor", dtype="float64" if card.dtype == "platform" else card.dtype)
     options, features = _target(portable)
-    reference = ModuleRunner(module, card)
+    reference = ModuleRunner(module, card, device=device)
     cases = [example_inputs(card, count) for count in _SIZES]
     if example is not None:
         cases.append({name: np.asarray(example[name]) for name in card.inputs})
@@ -102,7 +104,7 @@ def compile_package(
         # Not every model can be asked for one atom.
         expected.insert(0, _reference(reference, cases[0]))
     cases = cases[-len(expected) :]
-    own = copy.deepcopy(module).eval().to(dtype=reference.dtype)
+    own = copy.deepcopy(module).eval().to(dtype=reference.dtype, device=reference.device)
     own.requires_grad_(False)
     inputs = card.inputs + ((WEIGHTS_INPUT,) if _is_weighted(card) else ())
     outputs = _output_names(card)
@@ -114,12 +116,14 @@ def compile_package(
         "openmm_nn_processor": " ".join(features),
         "openmm_nn_torch": torch.__version__,
     }
+    if device != "cpu":
+        metadata["openmm_nn_gpu"] = torch.cuda.get_device_name(reference.device)
     with _quiet():
         program = _trace(own, card, reference)
         data = _compile(program, options, metadata)
     # What has just been compiled from the user's own module is the user's own code.
     trust_hash(hashlib.sha256(data).hexdigest())
-    _compare(PackageRunner(data, card), reference, card, cases, expected)
+    _compare(PackageRunner(data, card, device=device), reference, card, cases, expected)
     return data, card
 
 
@@ -192,7 +196,8 @@ def _trace(module: Any, card: ModelCard, runner: ModuleRunner) -> Any:
     case = example_inputs(card, _TRACED)
     tensors = [runner._tensor(name, case[name]) for name in card.inputs]
     if _is_weighted(card):
-        tensors.append(torch.full((card.committee_size,), 1.0 / card.committee_size, dtype=runner.dtype))
+        count = card.committee_size
+        tensors.append(torch.full((count,), 1.0 / count, dtype=runner.dtype, device=runner.device))
     dimensions = _dimensions(card)
     shapes = ShapeEnv(duck_shape=False)
     symbols: dict[Any, str] = {}
@@ -310,7 +315,7 @@ def _compile(program: Any, options: Mapping[str, Any], metadata: Mapping[str, st
     torch_package: Any = importlib.import_module("torch._inductor.package")
 
     codes = {SERIAL: {"cpp.threads": 1}}
-    if torch.get_num_threads() > 1:
+    if torch.get_num_threads() > 1 and "openmm_nn_gpu" not in metadata:
         codes[PARALLEL] = {"cpp.dynamic_threads": True}
     files: dict[str, Any] = {}
     arguments, _ = program.example_inputs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .card import ModelCard
-from .errors import ModelError, ParameterError, message
+from .errors import ModelError, ParameterError, UnsupportedError, message
 from .modelfile import check_callable, pack
 from .potential import Potential
 from .runner import quiet_torchscript
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPORT_FORMATS", "export_potential"]
 
 EXPORT_FORMATS = ("torchscript", "aotinductor", "torchforce")
+DEVICES = ("cpu", "cuda")
 
 
 def export_potential(
@@ -33,6 +34,7 @@ def export_potential(
     format: str = "torchscript",
     example: Mapping[str, ArrayLike] | None = None,
     portable: bool = False,
+    device: str = "cpu",
 ) -> Potential:
     """Write a module and its card into one file.
 
@@ -61,6 +63,9 @@ def export_potential(
     portable
         Whether a package must run on every processor of this kind, whatever its age, not only on those with all the
         features of this one. TorchScript files always do.
+    device
+        What a package runs on: ``"cpu"``, or ``"cuda"`` for GPUs like the one of the machine where it is made.
+        TorchScript files run on both.
 
     Returns
     -------
@@ -90,12 +95,13 @@ def export_potential(
     """
     if format not in EXPORT_FORMATS:
         raise ParameterError(message("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these"))
+    _check_device(device, format)
     if format == "torchforce" and not card.follows_torchforce:
         module, card = _torchforce(module, card, example or {})
         example = None
     card = dataclasses.replace(card, created_with=card.created_with or _created_with())
     if format == "aotinductor":
-        return _export_package(module, Path(path), card, example, portable)
+        return _export_package(module, Path(path), card, example, portable, device)
     card = dataclasses.replace(card, format="torchscript")
     data = pack(_script(module, card, example), card)
     _write(Path(path), data)
@@ -103,7 +109,7 @@ def export_potential(
 
 
 def _export_package(
-    module: Any, path: Path, card: ModelCard, example: Mapping[str, ArrayLike] | None, portable: bool
+    module: Any, path: Path, card: ModelCard, example: Mapping[str, ArrayLike] | None, portable: bool, device: str
 ) -> Potential:
     from .aotinductor import compile_package
 
@@ -115,9 +121,28 @@ def _export_package(
     _check_directory(path)
     if example is not None:
         _check_example(card, example)
-    data, card = compile_package(module, card, example=example, portable=portable)
+    data, card = compile_package(module, card, example=example, portable=portable, device=device)
     _write(path, data)
     return Potential(card, data=data)
+
+
+def _check_device(device: str, format: str) -> None:
+    if device not in DEVICES:
+        raise ParameterError(message("device", repr(device), ", ".join(DEVICES), "choose one of these"))
+    if device == "cpu":
+        return
+    if format != "aotinductor":
+        raise ParameterError(
+            message("device", f"{device!r} with format={format!r}", "'aotinductor', whose code fits one kind of device",
+                    "leave it out: a TorchScript file runs on CPUs and GPUs")
+        )  # fmt: skip
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            message("device", f"{device!r}, on a machine where torch {torch.__version__} finds no GPU",
+                    "a machine with the kind of GPU on which the potential is to run", "export it there")
+        )  # fmt: skip
 
 
 def _created_with() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -254,9 +255,11 @@ def check_machine(info: PackageInfo, name: str, device: str) -> None:
 class _Graph:
     """The compiled graph: called with tensors, it returns tensors."""
 
-    def __init__(self, data: bytes, info: PackageInfo) -> None:
+    def __init__(self, data: bytes, info: PackageInfo, device: str) -> None:
         self._data = data
         self._info = info
+        self._device = device
+        self._kernels: tempfile.TemporaryDirectory[str] | None = None
         self._loaded: dict[str, Any] = {}
         self._library()
 
@@ -276,8 +279,15 @@ class _Graph:
     def _load(self, model: str) -> Any:
         import torch
 
-        # Once they are loaded, the files are no longer needed. The directory is private (mode 0700).
-        with tempfile.TemporaryDirectory(prefix="openmm_nn-") as folder:
+        # Once code for the CPU is loaded, its files are no longer needed; a GPU's kernels are opened when it first
+        # runs. The directory is private (mode 0700).
+        directory = tempfile.TemporaryDirectory(prefix="openmm_nn-")
+        with contextlib.ExitStack() as stack:
+            folder = directory.name
+            if self._device == "cpu":
+                stack.enter_context(directory)
+            else:
+                self._kernels = directory
             library = None
             archive = open_archive(self._data, "of the potential")
             for record, entry in archive.entries.items():
@@ -290,7 +300,9 @@ class _Graph:
                     library = path
             bindings: Any = torch._C
             try:
-                return bindings._aoti.AOTIModelContainerRunnerCpu(str(library), 1)
+                if self._device == "cpu":
+                    return bindings._aoti.AOTIModelContainerRunnerCpu(str(library), 1)
+                return bindings._aoti.AOTIModelContainerRunnerCuda(str(library), 1, self._device, folder)
             except RuntimeError as error:
                 version = self._info.torch or "of an unknown version"
                 raise ModelError(
@@ -331,7 +343,7 @@ class PackageRunner(ModuleRunner):
         check_trust(hashlib.sha256(data).hexdigest(), card.name)
         self._outputs = self._info.outputs or card.outputs
         self._weighted = self._info.inputs[-1:] == (WEIGHTS_INPUT,)
-        super().__init__(_Graph(data, self._info), card, device=device, precision=precision)
+        super().__init__(_Graph(data, self._info, device), card, device=device, precision=precision)
         compiled = str(self.dtype).removeprefix("torch.")
         if compiled != card.dtype:
             raise ParameterError(

@@ -3,10 +3,11 @@
 import numpy as np
 import openmm as mm
 import pytest
+import torch
 from openmm import unit
 
 import openmm_nn
-from models import ModelSet
+from models import MEMBERS, ModelSet, PairEdges, PairSpec
 from openmm_nn import native
 from platforms import PRECISIONS, REFERENCE, PlatformCase, energy_of, forces_of, why_not
 from systems import bare_system, make_periodic
@@ -74,6 +75,57 @@ def test_recorded_equals_launched(models: ModelSet, cuda: PlatformCase, kind: st
             context.setPositions(positions)
         cuda.check_energy(energy_of(recorded), energy_of(launched))
         cuda.check_forces(forces_of(recorded), forces_of(launched))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> openmm_nn.Potential:
+    """Machine code for this GPU: four members, atomic energies."""
+    return openmm_nn.export_potential(
+        PairEdges(PairSpec(members=MEMBERS), "atomic_energies"),
+        tmp_path_factory.mktemp("compiled") / "committee.pt2",
+        ModelSet.pair_card("edges", output="atomic_energies", members=len(MEMBERS), offset=True),
+        format="aotinductor",
+        device="cuda",
+    )
+
+
+@pytest.mark.parametrize("properties", [{}, RECORDED], ids=["launched", "recorded"])
+def test_machine_code(compiled: openmm_nn.Potential, cuda: PlatformCase, properties: dict[str, str]) -> None:
+    """Against the module itself, evaluated in double by torch."""
+    system = bare_system(len(NUMBERS))
+    force = compiled.create_force(atomic_numbers=NUMBERS, bonds=BONDS, properties=properties)
+    system.addForce(force)
+    context = cuda.context(system, POSITIONS)
+    module = PairEdges(PairSpec(members=MEMBERS), "atomic_energies")
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        positions = POSITIONS + rng.normal(scale=0.01, size=POSITIONS.shape)
+        context.setPositions(positions)
+        energy, forces = by_torch(module, positions)
+        np.testing.assert_allclose(forces_of(context), forces, atol=2e-5 * np.abs(forces).max())
+        offset = force.getEnergyOffset()
+        np.testing.assert_allclose(energy_of(context) - offset, energy, rtol=2e-5, atol=1e-3)
+    spread = force.getForceStd(context)
+    assert len(spread) == len(NUMBERS)
+    assert max(spread) > 0.0
+
+
+def by_torch(module: torch.nn.Module, positions: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean energy of the members, kJ/mol, and its forces, for all pairs of atoms."""
+    count = len(positions)
+    pairs = torch.tensor([[i, j] for i in range(count) for j in range(count) if i != j]).T
+    x = torch.tensor(positions, dtype=torch.float64, requires_grad=True)
+    shifts = torch.zeros(pairs.shape[1], 3, dtype=torch.float64)
+    energy = module.double()(x, torch.tensor(NUMBERS), pairs, shifts).sum(1).mean()
+    (gradient,) = torch.autograd.grad(energy, x)
+    return float(energy.detach()), -gradient.numpy()
+
+
+def test_machine_code_for_a_gpu_is_refused_elsewhere(compiled: openmm_nn.Potential) -> None:
+    system = bare_system(len(NUMBERS))
+    system.addForce(compiled.create_force(atomic_numbers=NUMBERS, bonds=BONDS))
+    with pytest.raises(mm.OpenMMException, match="compiled for the device 'cuda', and this platform runs models on 'cpu'"):
+        REFERENCE.context(system, POSITIONS)
 
 
 def test_ani2x(cuda: PlatformCase) -> None:

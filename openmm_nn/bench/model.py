@@ -65,7 +65,9 @@ class ModelResult:
         return float(statistics.median(compiled / scripted for compiled, scripted in rounds))
 
 
-def compile_bundled(path: str | Path, *, portable: bool = False, dtype: str = "float32") -> Potential:
+def compile_bundled(
+    path: str | Path, *, portable: bool = False, dtype: str = "float32", device: str = "cpu"
+) -> Potential:
     """Compile the bundled potential from its source, which a checkout of the repository has.
 
     Parameters
@@ -76,6 +78,8 @@ def compile_bundled(path: str | Path, *, portable: bool = False, dtype: str = "f
         Whether it must run on every processor of this kind.
     dtype
         ``float32``, or ``float64`` where rounding matters.
+    device
+        ``cpu`` or ``cuda``.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def compile_bundled(path: str | Path, *, portable: bool = False, dtype: str = "f
     name = "openmm-nn/hcno-1"
     card = dataclasses.replace(load_potential(name).card, dtype=dtype)
     module = network.Folded(network.read(BUNDLED[name])).to(getattr(torch, dtype))
-    return export_potential(module, path, card, format="aotinductor", portable=portable)
+    return export_potential(module, path, card, format="aotinductor", portable=portable, device=device)
 
 
 def measure_model(

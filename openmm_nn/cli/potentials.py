@@ -143,6 +143,9 @@ def export(
     portable: Annotated[
         bool, typer.Option("--portable", help="Machine code for any processor of this kind; slower.")
     ] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="What machine code runs on: cpu, or cuda for GPUs like this machine's.")
+    ] = "cpu",
 ) -> None:
     """Write a potential into one file, with its card inside, that runs without Python.
 
@@ -171,7 +174,7 @@ def export(
         potential = load_potential(source, card=given, trust=trust)
         chosen = dataclasses.replace(potential.card, format="torchscript")
         format_ = format_ or ("aotinductor" if target.suffix == ".pt2" else "torchscript")
-        written = export_potential(potential.module, target, chosen, format=format_, portable=portable)
+        written = export_potential(potential.module, target, chosen, format=format_, portable=portable, device=device)
         output.out.print(f"{target} is written, sha256 {written.sha256}", soft_wrap=True)
 
 

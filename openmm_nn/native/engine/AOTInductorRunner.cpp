@@ -29,6 +29,26 @@ static string reason(const std::exception& e) {
     return error == NULL ? e.what() : TorchTensors::reason(*error);
 }
 
+/** Call a maker of libraries, with its last argument where this version of torch has it. */
+template <class Maker>
+static std::unique_ptr<torch::inductor::AOTIModelContainerRunner> make(Maker maker, const string& path, const string& device, const string& directory) {
+    if constexpr (std::is_invocable_v<Maker, string, size_t, string, string, bool>)
+        return maker(path, 1, device, directory, true);
+    else
+        return maker(path, 1, device, directory);
+}
+
+/** Load a compiled library; for a GPU that is what torch's own library for that device has registered. */
+static std::unique_ptr<torch::inductor::AOTIModelContainerRunner> load(const string& path, const string& directory, const at::Device& device) {
+    if (device.is_cpu())
+        return std::unique_ptr<torch::inductor::AOTIModelContainerRunner>(new torch::inductor::AOTIModelContainerRunnerCpu(path));
+    auto& registry = torch::inductor::getAOTIModelRunnerRegistry();
+    auto found = registry.find(at::DeviceTypeName(device.type(), true));
+    if (found == registry.end())
+        throw OpenMMException("this torch cannot run compiled models on '"+device.str()+"'");
+    return make(found->second, path, device.str(), directory);
+}
+
 bool AOTInductorRunner::recognize(const string& model) {
     return Package::recognize(model);
 }
@@ -45,18 +65,21 @@ AOTInductorRunner::AOTInductorRunner(const string& model, const ModelSignature& 
     graphInputs = package.has("openmm_nn_inputs") ? package.getList("openmm_nn_inputs") : signature.inputs;
     graphOutputs = package.has("openmm_nn_outputs") ? package.getList("openmm_nn_outputs") : signature.outputs;
     checkGraph();
-    // What the library needs is in memory once it is loaded: nothing is left behind, even by a process that is killed.
-    PrivateDirectory directory;
+    std::unique_ptr<PrivateDirectory> directory(new PrivateDirectory());
     bool parallel = (options.threads == 0 ? at::get_num_threads() : options.threads) > 1;
-    string path = package.unpack(parallel && package.hasModel("parallel") ? "parallel" : "model", directory);
+    string path = package.unpack(parallel && package.hasModel("parallel") ? "parallel" : "model", *directory);
     try {
-        library.reset(new torch::inductor::AOTIModelContainerRunnerCpu(path));
+        library = load(path, directory->getPath(), options.device);
     }
     catch (const std::exception& e) {
         throw OpenMMException("NeuralForce: the compiled model could not be loaded: "+reason(e)+". It was compiled with torch "+
-                (package.has("openmm_nn_torch") ? package.get("openmm_nn_torch") : "of an unknown version")+" for "+package.get("AOTI_MACHINE")+
-                "; export the potential again on this machine. If the directory "+directory.getPath()+" does not allow code to be run, set TMPDIR to one that does");
+                (package.has("openmm_nn_torch") ? package.get("openmm_nn_torch") : "of an unknown version")+" for "+package.get(package.has("openmm_nn_gpu") ? "openmm_nn_gpu" : "AOTI_MACHINE")+
+                "; export the potential again on this machine. If the directory "+directory->getPath()+" does not allow code to be run, set TMPDIR to one that does");
     }
+    // What a library for the CPU needs is in memory now, and nothing is left behind even by a process that is killed.  One
+    // for a GPU opens its kernels' files when it first runs.
+    if (!options.device.is_cpu())
+        kernels = std::move(directory);
 }
 
 void AOTInductorRunner::checkMachine(const Package& package) const {
@@ -66,7 +89,7 @@ void AOTInductorRunner::checkMachine(const Package& package) const {
     string machine = package.get("AOTI_MACHINE"), device = package.get("AOTI_DEVICE_KEY");
     if (!machine.empty() && machine != system.machine)
         throw OpenMMException("NeuralForce: the model was compiled for processors of the kind "+machine+", and there is only one of the kind "+system.machine+" here. Export the potential again on a machine of this kind");
-    if (device != options.device.str())
+    if (device != at::DeviceTypeName(options.device.type(), true))
         throw OpenMMException("NeuralForce: the model was compiled for the device '"+device+"', and this platform runs models on '"+options.device.str()+"' only. Export the potential again for that device");
     const vector<string>& features = processorFeatures();
     vector<string> missing;

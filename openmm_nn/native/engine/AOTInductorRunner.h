@@ -23,7 +23,7 @@ public:
     /** Whether these are the bytes of such a model. */
     static bool recognize(const std::string& model);
     /**
-     * The library is unpacked in a private directory, loaded, and removed again.
+     * The library is unpacked in a private directory, loaded, and removed again: at once for a CPU, with this object for a GPU.
      *
      * @param model           the bytes of a package (.pt2), which must be trusted: it is code
      * @param properties      see NeuralForce::setProperty()
@@ -38,6 +38,7 @@ private:
     std::vector<at::Tensor> call(std::vector<at::Tensor> arguments, const at::Tensor& weights);
     size_t outputIndex(const std::string& name) const;
     std::vector<std::string> graphInputs, graphOutputs;
+    std::unique_ptr<class PrivateDirectory> kernels; // outlives the library
     std::unique_ptr<torch::inductor::AOTIModelContainerRunner> library;
 };
 

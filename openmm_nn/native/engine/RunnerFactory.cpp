@@ -1,5 +1,6 @@
 #include "RunnerFactory.h"
 #include "AOTInductorRunner.h"
+#include "Package.h"
 #include "TorchScriptRunner.h"
 #include "openmm/OpenMMException.h"
 
@@ -11,7 +12,8 @@ using std::string;
 std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, const std::vector<int64_t>& atomicNumbers,
         map<string, string> properties, bool platformDouble, const string& device) {
     const bool compiled = AOTInductorRunner::recognize(force.getModel());
-    properties.insert({"device", compiled ? "cpu" : device});
+    // Code fits one kind of device.
+    properties.insert({"device", compiled && Package(force.getModel()).get("AOTI_DEVICE_KEY") == "cpu" ? "cpu" : device});
     if (!compiled)
         return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), atomicNumbers, properties, platformDouble);
     const string& hash = force.getModelHash();
