@@ -124,7 +124,7 @@ def by_torch(module: torch.nn.Module, positions: np.ndarray) -> tuple[float, np.
 def test_machine_code_for_a_gpu_is_refused_elsewhere(compiled: openmm_nn.Potential) -> None:
     system = bare_system(len(NUMBERS))
     system.addForce(compiled.create_force(atomic_numbers=NUMBERS, bonds=BONDS))
-    with pytest.raises(mm.OpenMMException, match="compiled for the device 'cuda', and this platform runs models on 'cpu'"):
+    with pytest.raises(mm.OpenMMException, match="compiled for the device 'cuda', and this platform runs"):
         REFERENCE.context(system, POSITIONS)
 
 

@@ -52,14 +52,25 @@ def state_of(context: mm.Context) -> tuple[np.ndarray, np.ndarray]:
 
 
 def impulses(steps: int, inner: float, every: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The scheme in NumPy: a group that acts every n steps acts n-fold, at the beginning of the n."""
+    """The scheme in NumPy: what acts every n inner steps acts n-fold, half at either end of a step."""
     x, v = START.copy(), VELOCITIES.copy()
     inverse = np.where(MASSES > 0, 1 / np.where(MASSES > 0, MASSES, 1.0), 0.0)[:, None]
+    fastest, whole = min(every.values()), max(every.values())
+
+    def kick(group: int, share: float) -> None:
+        nonlocal v
+        v -= share * every[group] * inner * SPRINGS[group] * x * inverse
+
     for step in range(steps):
         for group, number in every.items():
-            if step % number == 0:
-                v -= number * inner * SPRINGS[group] * x * inverse
+            if number == fastest:
+                kick(group, 1.0)
+            elif step % number == 0:
+                kick(group, 1.0 if step % whole else 0.5)
         x += inner * v
+        for group, number in every.items():
+            if number != fastest and (step + 1) % whole == 0:
+                kick(group, 0.5)
     return x, v
 
 
@@ -103,6 +114,100 @@ def test_steps_and_time_are_those_of_the_slowest(native: str, platform: Platform
     assert integrator.getStepSize().value_in_unit(unit.picosecond) == pytest.approx(0.004)
 
 
+def test_what_is_kept_is_not_used_elsewhere(native: str, platform: PlatformCase) -> None:
+    """New positions between steps are new forces; a step without that goes on with those that it ended with."""
+    found = []
+    for moved in (False, True):
+        context = context_of(oscillators(), multistep(0.001, (0, 4), (1, 2), (2, 1)), platform)
+        if moved:
+            context.setPositions(2 * START)
+            context.getIntegrator().step(2)
+            context.setPositions(START)
+            context.setVelocities(VELOCITIES)
+        context.getIntegrator().step(3)
+        found.append(state_of(context))
+    for ours, theirs in zip(*found, strict=True):
+        assert np.allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
+
+
+def argon(side: int = 5) -> tuple[mm.System, np.ndarray]:
+    """A periodic lattice of identical atoms, which a GPU platform sorts anew now and then."""
+    spacing = 0.4
+    system = mm.System()
+    system.setDefaultPeriodicBoxVectors(*(side * spacing * np.eye(3)))
+    pairs, soft = mm.NonbondedForce(), mm.CustomNonbondedForce("2 * (0.9 - r)^2")
+    for force in (pairs, soft):
+        force.setNonbondedMethod(type(force).CutoffPeriodic)
+        force.setCutoffDistance(0.9)
+    pairs.setForceGroup(1)
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3), -1).reshape(-1, 3)
+    for _ in grid:
+        system.addParticle(39.9)
+        pairs.addParticle(0.0, 0.34, 1.0)
+        soft.addParticle([])
+    system.addForce(pairs)
+    system.addForce(soft)
+    rng = np.random.default_rng(5)
+    return system, rng.permutation(grid) * spacing + rng.normal(scale=0.01, size=grid.shape)
+
+
+def test_particles_in_another_order(native: str, platform: PlatformCase) -> None:
+    """For more steps than a GPU platform leaves its order alone, against the Reference platform."""
+    system, x = argon()
+    velocities = np.random.default_rng(6).normal(scale=1.0, size=x.shape)
+    found = []
+    for each in (platform, REFERENCE):
+        integrator = multistep(0.002, (0, 2), (1, 1))
+        context = each.context(system, x, integrator)
+        context.setVelocities(velocities)
+        integrator.step(300)
+        found.append(state_of(context)[0])
+    assert np.abs(found[1] - x).max() > 0.5
+    assert np.abs(found[0] - found[1]).max() < (1e-3 if platform.double else 0.05)
+
+
+def test_one_evaluation_of_a_slow_force_a_step(native: str) -> None:
+    counter = mm.PythonForce(lambda state: (calls.append(1), (0.0, np.zeros((len(MASSES), 3))))[1])
+    calls: list[int] = []
+    counter.setForceGroup(2)
+    system = oscillators()
+    system.addForce(counter)
+    context = context_of(system, multistep(0.002, (0, 4), (1, 2), (2, 1)))
+    context.getIntegrator().step(10)
+    assert len(calls) == 11  # the first step asks at its beginning too
+
+
+def test_a_barostat_makes_new_forces(native: str) -> None:
+    """Whatever moves the atoms between steps: with the volume changed every step, nothing kept is used."""
+    system = oscillators()
+    system.setDefaultPeriodicBoxVectors(*(2.0 * np.eye(3)))
+    pairs = mm.CustomNonbondedForce("0")
+    pairs.setNonbondedMethod(mm.CustomNonbondedForce.CutoffPeriodic)
+    pairs.setCutoffDistance(0.5)
+    for _ in MASSES:
+        pairs.addParticle([])
+    system.addForce(pairs)
+    barostat = mm.MonteCarloBarostat(1.0, 300.0, 1)
+    barostat.setRandomNumberSeed(4)
+    system.addForce(barostat)
+    context = context_of(system, multistep(0.0002, (0, 2), (1, 1), (2, 1)))
+    for _ in range(20):
+        before, velocities = state_of(context)
+        context.getIntegrator().step(1)
+        box = context.getState().getPeriodicBoxVectors(asNumpy=True)._value
+        if not np.allclose(box, 2.0 * np.eye(3)):
+            break
+    else:
+        raise AssertionError("the barostat accepted nothing")
+    # A step from where the barostat had put the atoms, in a Context of its own.
+    other = context_of(oscillators(), multistep(0.0002, (0, 2), (1, 1), (2, 1)))
+    other.setPositions(before * np.diag(box) / 2.0)
+    other.setVelocities(velocities)
+    other.getIntegrator().step(1)
+    for ours, theirs in zip(state_of(context), state_of(other), strict=True):
+        assert np.allclose(ours, theirs, rtol=0, atol=1e-9)
+
+
 def test_constraints_hold(native: str, platform: PlatformCase) -> None:
     system = oscillators()
     length = float(np.linalg.norm(START[0] - START[1]))
@@ -116,6 +221,7 @@ def test_constraints_hold(native: str, platform: PlatformCase) -> None:
     assert abs(np.linalg.norm(x[0] - x[1]) / length - 1) < 1e-5
     assert np.allclose(x[3], START[3], rtol=0, atol=1e-7)  # it has no mass
     assert not v[3].any()
+    assert abs((v[0] - v[1]) @ (x[0] - x[1])) < 1e-5
 
 
 def test_the_temperature(native: str) -> None:

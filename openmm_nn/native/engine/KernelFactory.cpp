@@ -9,14 +9,23 @@ using std::string;
 /** The kernel of MultistepLangevinIntegrator on any platform. */
 class ImpulseKernel : public OpenMMNN::ApplyImpulseKernel {
 public:
-    ImpulseKernel(const string& name, const Platform& platform, const std::function<void(double)>& apply) :
-            ApplyImpulseKernel(name, platform), apply(apply) {
+    ImpulseKernel(const string& name, const Platform& platform, std::unique_ptr<OpenMMNN::Impulse> impulse) :
+            ApplyImpulseKernel(name, platform), impulse(std::move(impulse)) {
     }
-    void execute(ContextImpl& context, double duration) override {
-        apply(duration);
+    void apply(double duration) override {
+        impulse->apply(duration);
+    }
+    void keep(int number) override {
+        impulse->keep(number);
+    }
+    bool applyKept(int number, double duration) override {
+        return impulse->applyKept(number, duration);
+    }
+    void forget() override {
+        impulse->forget();
     }
 private:
-    std::function<void(double)> apply;
+    std::unique_ptr<OpenMMNN::Impulse> impulse;
 };
 
 KernelImpl* OpenMMNN::KernelFactory::createKernelImpl(string name, const Platform& platform, ContextImpl& context) const {

@@ -26,6 +26,17 @@ public:
     virtual void addDerivative(OpenMM::ContextImpl& context, const std::string& name, double value) = 0;
 };
 
+/** How a platform adds forces to velocities; see ApplyImpulseKernel. */
+class OPENMM_EXPORT_NN_ENGINE Impulse {
+public:
+    virtual ~Impulse() {
+    }
+    virtual void apply(double duration) = 0;
+    virtual void keep(int number) = 0;
+    virtual bool applyKept(int number, double duration) = 0;
+    virtual void forget() = 0;
+};
+
 class DevicePipeline;
 class Engine;
 class NeuralForce;
@@ -38,8 +49,8 @@ struct PlatformAccess {
     bool concurrent;
     /** Make the access to some particles, and announce the derivatives that will be added. */
     std::function<std::unique_ptr<ParticleAccess>(const std::vector<int>& particles, const std::vector<std::string>& derivatives)> open;
-    /** Make what adds the latest forces, times a duration in ps, to all velocities. */
-    std::function<std::function<void(double duration)>(OpenMM::ContextImpl& context)> openImpulse;
+    /** Make what adds forces, times a duration in ps, to all velocities. */
+    std::function<std::unique_ptr<Impulse>(OpenMM::ContextImpl& context)> openImpulse;
     /** Where models run unless a property says otherwise, in torch's words. */
     std::string device = "cpu";
     /** Make that device current for torch, until the object is destroyed; may be empty. */

@@ -1,5 +1,6 @@
 #include "openmm_nn/MultistepLangevinIntegrator.h"
 #include "openmm_nn/NeuralKernels.h"
+#include "openmm_nn/internal/NeuralForceImpl.h"
 #include "KernelLoader.h"
 #include "openmm/Context.h"
 #include "openmm/OpenMMException.h"
@@ -86,23 +87,58 @@ double MultistepLangevinIntegrator::computeKineticEnergy() {
     return innerKernel.getAs<IntegrateLangevinMiddleStepKernel>().computeKineticEnergy(*context, inner);
 }
 
+void MultistepLangevinIntegrator::stateChanged(State::DataType changed) {
+    if (context != NULL)
+        impulseKernel.getAs<ApplyImpulseKernel>().forget();
+}
+
+void MultistepLangevinIntegrator::loadCheckpoint(std::istream& stream) {
+    impulseKernel.getAs<ApplyImpulseKernel>().forget();
+}
+
+/** Let potentials among the slower levels run beside the forces that are computed before their turn comes. */
+void MultistepLangevinIntegrator::startPotentials() {
+    for (ForceImpl* force : context->getForceImpls()) {
+        bool invalid;
+        if (auto neural = dynamic_cast<NeuralForceImpl*>(force))
+            for (size_t level = 1; level < levels.size(); level++)
+                if ((levels[level].groups&(1<<neural->getOwner().getForceGroup())) != 0)
+                    neural->updateContextState(*context, invalid);
+    }
+}
+
+/** Evaluate a level and apply a share of its impulse. */
+void MultistepLangevinIntegrator::impulse(size_t level, double share) {
+    context->calcForcesAndEnergy(true, false, levels[level].groups);
+    impulseKernel.getAs<ApplyImpulseKernel>().apply(share*levels[level].every*inner.getStepSize());
+}
+
 void MultistepLangevinIntegrator::step(int steps) {
     if (context == NULL)
         throw OpenMMException("This Integrator is not bound to a context!");
-    const double length = inner.getStepSize();
+    ApplyImpulseKernel& impulses = impulseKernel.getAs<ApplyImpulseKernel>();
     for (int i = 0; i < steps; i++) {
         const long long stepCount = context->getStepCount();
-        context->updateContextState();
+        if (context->updateContextState())
+            impulses.forget();
+        // From the faster levels to the slower ones, so that a potential has time beside the others.
+        for (size_t level = 1; level < levels.size(); level++)
+            if (!impulses.applyKept(level, 0.5*levels[level].every*inner.getStepSize()))
+                impulse(level, 0.5);
         for (int j = 0; j < numInner; j++) {
-            // A potential in the slowest group may have been started by now, so that is asked for late.
             for (size_t level = 1; level < levels.size(); level++)
-                if (j%levels[level].every == 0) {
-                    context->calcForcesAndEnergy(true, false, levels[level].groups);
-                    impulseKernel.getAs<ApplyImpulseKernel>().execute(*context, length*levels[level].every);
-                }
+                if (j > 0 && j%levels[level].every == 0)
+                    impulse(level, 1.0);
             context->calcForcesAndEnergy(true, false, levels[0].groups);
             innerKernel.getAs<IntegrateLangevinMiddleStepKernel>().execute(*context, inner);
         }
+        startPotentials();
+        for (size_t level = 1; level < levels.size(); level++) {
+            impulse(level, 0.5);
+            impulses.keep(level);
+        }
+        if (levels.size() > 1)
+            context->applyVelocityConstraints(getConstraintTolerance());
         // The kernel has counted the innermost steps.
         context->setStepCount(stepCount+1);
     }

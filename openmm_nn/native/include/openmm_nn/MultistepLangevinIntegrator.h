@@ -16,10 +16,10 @@ namespace OpenMMNN {
  * Berne and Martyna, J. Chem. Phys. 97, 1990 (1992)).
  *
  * The innermost steps are those of OpenMM's LangevinMiddleIntegrator, by that platform's own kernel.  A group that is
- * evaluated every n of them acts as an impulse of n times the innermost step, at the beginning of the n.  That is the same
- * trajectory as half of it before and half of it after, seen half an impulse earlier; with every group evaluated in every
- * step this is LangevinMiddleIntegrator.  OpenMM's MTSLangevinIntegrator does the same as a CustomIntegrator, which costs
- * more on a CPU than many a force.
+ * evaluated every n of them acts as impulses of n times the innermost step between them, half of one at either end of a
+ * step; with every group evaluated in every step this is LangevinMiddleIntegrator.  Forces at the end of a step are kept for
+ * the beginning of the next.  OpenMM's MTSLangevinIntegrator does much the same as a CustomIntegrator, which costs more on
+ * a CPU than many a force.
  *
  * Without friction the energy is conserved but for the errors of a finite step.
  */
@@ -60,6 +60,8 @@ protected:
     void initialize(OpenMM::ContextImpl& context) override;
     void cleanup() override;
     std::vector<std::string> getKernelNames() override;
+    void stateChanged(OpenMM::State::DataType changed) override;
+    void loadCheckpoint(std::istream& stream) override;
     double computeKineticEnergy() override;
     bool kineticEnergyRequiresForce() const override {
         return false;
@@ -68,6 +70,8 @@ protected:
         return inner.getStepSize()/2;
     }
 private:
+    void startPotentials();
+    void impulse(size_t level, double share);
     struct Level {
         int every, groups;
     };

@@ -48,7 +48,13 @@ public:
     ApplyImpulseKernel(const std::string& name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {
     }
     /** Add force times duration over mass to the velocity of every particle that has a mass, by the latest forces. */
-    virtual void execute(OpenMM::ContextImpl& context, double duration) = 0;
+    virtual void apply(double duration) = 0;
+    /** Keep the latest forces under a number. */
+    virtual void keep(int number) = 0;
+    /** Apply the forces that were kept; returns false, and does nothing, where there are none. */
+    virtual bool applyKept(int number, double duration) = 0;
+    /** Throw away what was kept. */
+    virtual void forget() = 0;
 };
 
 } // namespace OpenMMNN

@@ -13,10 +13,7 @@ PlatformAccess OpenMMNN::commonAccess(ComputeContext& cc) {
         return std::unique_ptr<ParticleAccess>(new CommonParticleAccess(cc, particles, derivatives));
     }};
     access.openImpulse = [&cc](ContextImpl&) {
-        auto impulse = std::make_shared<CommonImpulse>(cc);
-        return [impulse](double duration) {
-            impulse->apply(duration);
-        };
+        return std::unique_ptr<Impulse>(new CommonImpulse(cc));
     };
     access.openPipeline = [&cc](Engine& engine, const NeuralForce& force) {
         return HostModelPipeline::open(cc, engine, force);

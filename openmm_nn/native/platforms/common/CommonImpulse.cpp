@@ -22,7 +22,19 @@ KERNEL void applyImpulse(GLOBAL mixed4* RESTRICT velm, GLOBAL const mm_long* RES
 }
 )";
 
-CommonImpulse::CommonImpulse(ComputeContext& cc) : cc(cc) {
+/** Forces that were kept are in the order that the particles had then. */
+class CommonImpulse::Listener : public ComputeContext::ReorderListener {
+public:
+    explicit Listener(std::shared_ptr<std::set<int> > valid) : valid(valid) {
+    }
+    void execute() override {
+        valid->clear();
+    }
+private:
+    std::shared_ptr<std::set<int> > valid;
+};
+
+CommonImpulse::CommonImpulse(ComputeContext& cc) : cc(cc), valid(std::make_shared<std::set<int> >()) {
     ContextSelector selector(cc);
     map<string, string> defines;
     defines["NUM_ATOMS"] = cc.intToString(cc.getNumAtoms());
@@ -31,14 +43,42 @@ CommonImpulse::CommonImpulse(ComputeContext& cc) : cc(cc) {
     kernel->addArg(cc.getVelm());
     kernel->addArg(cc.getLongForceBuffer());
     kernel->addArg();
+    cc.addReorderListener(new Listener(valid));
 }
 
-void CommonImpulse::apply(double duration) {
-    ContextSelector selector(cc);
+void CommonImpulse::add(ArrayInterface& forces, double duration) {
     const double scale = duration/0x100000000;
+    kernel->setArg(1, forces);
     if (cc.getUseDoublePrecision() || cc.getUseMixedPrecision())
         kernel->setArg(2, scale);
     else
         kernel->setArg(2, (float) scale);
     kernel->execute(cc.getNumAtoms());
+}
+
+void CommonImpulse::apply(double duration) {
+    ContextSelector selector(cc);
+    add(cc.getLongForceBuffer(), duration);
+}
+
+void CommonImpulse::keep(int number) {
+    ContextSelector selector(cc);
+    ArrayInterface& forces = cc.getLongForceBuffer();
+    ComputeArray& array = kept[number];
+    if (!array.isInitialized())
+        array.initialize<long long>(cc, forces.getSize(), "keptForces");
+    forces.copyTo(array);
+    valid->insert(number);
+}
+
+bool CommonImpulse::applyKept(int number, double duration) {
+    if (valid->count(number) == 0)
+        return false;
+    ContextSelector selector(cc);
+    add(kept[number], duration);
+    return true;
+}
+
+void CommonImpulse::forget() {
+    valid->clear();
 }

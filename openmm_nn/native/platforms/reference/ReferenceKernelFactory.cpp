@@ -12,7 +12,9 @@ protected:
         OpenMMNN::PlatformAccess access = {true, true, [](const vector<int>& particles, const vector<string>& derivatives) {
             return std::unique_ptr<OpenMMNN::ParticleAccess>(new OpenMMNN::ReferenceParticleAccess(particles));
         }};
-        access.openImpulse = OpenMMNN::referenceImpulse;
+        access.openImpulse = [](ContextImpl& context) {
+            return std::unique_ptr<OpenMMNN::Impulse>(new OpenMMNN::ReferenceImpulse(context));
+        };
         return access;
     }
 };

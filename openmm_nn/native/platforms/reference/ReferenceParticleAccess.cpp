@@ -28,18 +28,36 @@ void ReferenceParticleAccess::addDerivative(ContextImpl& context, const string& 
     (*dataOf(context).energyParameterDerivatives)[name] += value;
 }
 
-std::function<void(double)> OpenMMNN::referenceImpulse(ContextImpl& context) {
+ReferenceImpulse::ReferenceImpulse(ContextImpl& context) : context(context) {
     const System& system = context.getSystem();
-    vector<double> inverseMasses(system.getNumParticles());
     for (int i = 0; i < system.getNumParticles(); i++) {
         const double mass = system.getParticleMass(i);
-        inverseMasses[i] = (mass == 0.0 ? 0.0 : 1.0/mass);
+        inverseMasses.push_back(mass == 0.0 ? 0.0 : 1.0/mass);
     }
-    ReferencePlatform::PlatformData& data = dataOf(context);
-    return [&data, inverseMasses](double duration) {
-        vector<Vec3>& velocities = *data.velocities;
-        const vector<Vec3>& forces = *data.forces;
-        for (size_t i = 0; i < inverseMasses.size(); i++)
-            velocities[i] += forces[i]*(duration*inverseMasses[i]);
-    };
+}
+
+void ReferenceImpulse::add(const vector<Vec3>& forces, double duration) {
+    vector<Vec3>& velocities = *dataOf(context).velocities;
+    for (size_t i = 0; i < inverseMasses.size(); i++)
+        velocities[i] += forces[i]*(duration*inverseMasses[i]);
+}
+
+void ReferenceImpulse::apply(double duration) {
+    add(*dataOf(context).forces, duration);
+}
+
+void ReferenceImpulse::keep(int number) {
+    kept[number] = *dataOf(context).forces;
+}
+
+bool ReferenceImpulse::applyKept(int number, double duration) {
+    auto found = kept.find(number);
+    if (found == kept.end())
+        return false;
+    add(found->second, duration);
+    return true;
+}
+
+void ReferenceImpulse::forget() {
+    kept.clear();
 }

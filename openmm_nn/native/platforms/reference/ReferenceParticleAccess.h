@@ -2,6 +2,7 @@
 #define OPENMM_NN_REFERENCEPARTICLEACCESS_H_
 
 #include "ParticleAccess.h"
+#include <map>
 
 namespace OpenMMNN {
 
@@ -17,8 +18,20 @@ private:
     std::vector<int> particles;
 };
 
-/** What adds the latest forces of a Context, times a duration, to its velocities. */
-std::function<void(double)> referenceImpulse(OpenMM::ContextImpl& context);
+/** Adds forces to velocities on these platforms. */
+class ReferenceImpulse : public Impulse {
+public:
+    explicit ReferenceImpulse(OpenMM::ContextImpl& context);
+    void apply(double duration) override;
+    void keep(int number) override;
+    bool applyKept(int number, double duration) override;
+    void forget() override;
+private:
+    void add(const std::vector<OpenMM::Vec3>& forces, double duration);
+    OpenMM::ContextImpl& context;
+    std::vector<double> inverseMasses;
+    std::map<int, std::vector<OpenMM::Vec3> > kept;
+};
 
 } // namespace OpenMMNN
 
