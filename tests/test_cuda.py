@@ -10,7 +10,7 @@ import openmm_nn
 from models import MEMBERS, ModelSet, PairEdges, PairSpec
 from openmm_nn import native
 from platforms import PRECISIONS, REFERENCE, PlatformCase, energy_of, forces_of, why_not
-from systems import bare_system, make_periodic
+from systems import BOXES, bare_system, make_periodic
 
 pytestmark = pytest.mark.skipif(bool(why_not("CUDA")), reason=f"no CUDA: {why_not('CUDA')}")
 
@@ -128,6 +128,64 @@ def test_machine_code_for_a_gpu_is_refused_elsewhere(compiled: openmm_nn.Potenti
         REFERENCE.context(system, POSITIONS)
 
 
+def many(models: ModelSet, box: np.ndarray | None, properties: dict[str, str]) -> mm.System:
+    """Ninety atoms, free or in a box that the model sees."""
+    system = bare_system(90, box=box)
+    if box is not None:
+        make_periodic(system)
+    potential = models.pair("edges")
+    numbers = [(1, 6, 7, 8)[index % 4] for index in range(90)]
+    system.addForce(
+        potential.create_force(atomic_numbers=numbers, bonds=[], periodic=box is not None, properties=properties)
+    )
+    return system
+
+
+def scattered(cell: np.ndarray, seed: int) -> np.ndarray:
+    """Ninety positions (N, 3) in nm near the points of a grid in a cell."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(np.arange(5), np.arange(5), np.arange(4)), -1).reshape(-1, 3) / [5, 5, 4]
+    return (rng.permutation(grid)[:90] + rng.uniform(-0.04, 0.04, (90, 3))) @ cell
+
+
+@pytest.mark.parametrize("shape", ["free", *BOXES])
+def test_edges_of_many_atoms(models: ModelSet, cuda: PlatformCase, shape: str) -> None:
+    """A fixed number of edges an atom, found on the device, against those of the engine."""
+    box = BOXES.get(shape)
+    cell = np.diag([2.2, 2.2, 2.2]) if box is None else box
+    recorded = cuda.context(many(models, box, RECORDED))
+    reference = REFERENCE.context(many(models, box, {}))
+    for seed in range(4):
+        positions = scattered(cell, seed)
+        if box is not None:
+            positions = positions + np.random.default_rng(seed).integers(-1, 2, (90, 3)) @ box
+        for context in (recorded, reference):
+            context.setPositions(positions)
+        cuda.check_energy(energy_of(recorded), energy_of(reference))
+        cuda.check_forces(forces_of(recorded), forces_of(reference))
+
+
+def test_more_and_more_neighbours(models: ModelSet, cuda: PlatformCase) -> None:
+    """A gas that is compressed: room is made again and again; and a sudden collapse, which is an error."""
+    recorded, reference = cuda.context(many(models, None, RECORDED)), REFERENCE.context(many(models, None, {}))
+    start = scattered(np.diag([4.0, 4.0, 4.0]), 3)
+    for factor in np.linspace(1.0, 0.4, 60):
+        for context in (recorded, reference):
+            context.setPositions(start * factor)
+        cuda.check_energy(energy_of(recorded), energy_of(reference))
+    cuda.check_forces(forces_of(recorded), forces_of(reference))
+    recorded.setPositions(start * 0.08)
+    with pytest.raises(mm.OpenMMException, match=r"an atom has \d+ neighbours, and there was room for"):
+        energy_of(recorded)
+
+
+def test_a_box_too_small_for_one_image(models: ModelSet, cuda: PlatformCase) -> None:
+    box = np.diag([2.0, 1.1, 2.0])
+    context = cuda.context(many(models, BOXES["rectangular"], RECORDED), scattered(box, 1), box=box)
+    with pytest.raises(mm.OpenMMException, match=r"1\.1\d* nm along an axis, less than twice the cutoff"):
+        energy_of(context)
+
+
 def test_ani2x(cuda: PlatformCase) -> None:
     pytest.importorskip("torchani", reason="torchani is not installed")
     potential = openmm_nn.load_potential("ani2x/0")
@@ -215,10 +273,10 @@ class TestRefusals:
             cuda.context(system, POSITIONS[:3])
 
     def test_many_atoms_with_edges(self, cuda: PlatformCase) -> None:
-        system = bare_system(300)
+        system = bare_system(4001)
         potential = openmm_nn.load_potential("openmm-nn/hcno-1")
-        system.addForce(potential.create_force(atomic_numbers=[1] * 300, properties=RECORDED))
-        with pytest.raises(mm.OpenMMException, match="200 is the limit"):
+        system.addForce(potential.create_force(atomic_numbers=[1] * 4001, properties=RECORDED))
+        with pytest.raises(mm.OpenMMException, match="4000 is the limit"):
             cuda.context(system)
 
     def test_shapes_that_depend_on_data(self, models: ModelSet, cuda: PlatformCase) -> None:

@@ -12,8 +12,12 @@ using std::string;
 using std::to_string;
 using std::vector;
 
-// Up to so many atoms all pairs are given to a model whose evaluation is recorded.
-static const int maxAllPairsAtoms = 200;
+// A model whose evaluation is recorded is given all pairs of up to so many atoms, and padded edges of more.
+static const int maxAllPairsAtoms = 32, maxPaddedAtoms = 4000;
+
+static bool usesPadding(const Engine& engine) {
+    return engine.getSignature().usesEdges() && (engine.isPeriodic() || engine.getInputs().numAtoms() > maxAllPairsAtoms);
+}
 
 bool CudaModelPipeline::isPossible(const Engine& engine, const TorchRunner& runner, string& reason) {
     const ModelSignature& signature = engine.getSignature();
@@ -23,10 +27,10 @@ bool CudaModelPipeline::isPossible(const Engine& engine, const TorchRunner& runn
         reason = "the frame of the model is absolute, so it must be given the positions as the Context has them";
     else if (signature.usesEdges() && !runner.getOptions().cudaGraphs)
         reason = "the model takes edges, which are found on the host";
-    else if (signature.usesEdges() && engine.isPeriodic())
-        reason = "the model takes edges in a periodic box, whose number changes from step to step";
-    else if (signature.usesEdges() && engine.getInputs().numAtoms() > maxAllPairsAtoms)
-        reason = "the model takes edges, of which all pairs would be recorded, and "+to_string(engine.getInputs().numAtoms())+" atoms have too many ("+to_string(maxAllPairsAtoms)+" is the limit)";
+    else if (usesPadding(engine) && !signature.hasInput("edge_shifts"))
+        reason = "the model takes edges without edge_shifts, by which those that are only there to keep their number would be told apart; up to "+to_string(maxAllPairsAtoms)+" atoms outside of a box need none";
+    else if (usesPadding(engine) && engine.getInputs().numAtoms() > maxPaddedAtoms)
+        reason = "the model takes edges, which are sought among all pairs where they are recorded, and "+to_string(engine.getInputs().numAtoms())+" atoms have too many pairs ("+to_string(maxPaddedAtoms)+" is the limit)";
     else
         return true;
     return false;
@@ -45,10 +49,11 @@ CudaModelPipeline::CudaModelPipeline(CudaContext& cu, Engine& engine, std::share
         box.initialize(cu, 9, size, "modelBox");
         parameterValues.initialize(cu, std::max((size_t) 1, engine.getSignature().getParameters().size()), size, "modelParameters");
         energies.initialize<double>(cu, numMembers, "modelEnergies");
+        neighbours.initialize<float>(cu, 1, "modelNeighbours");
         derivatives.initialize<double>(cu, std::max((size_t) 1, engine.makeRequest(true).derivatives.size()), "modelDerivatives");
         checkCuda(cuEventCreate(&placed, CU_EVENT_DISABLE_TIMING), "create an event");
         checkCuda(cuEventCreate(&reported, CU_EVENT_DISABLE_TIMING), "create an event");
-        checkCuda(cuMemHostAlloc((void**) &reportedStatus, DeviceGeometry::StatusSize*sizeof(float), CU_MEMHOSTALLOC_PORTABLE), "allocate memory of the host");
+        checkCuda(cuMemHostAlloc((void**) &reportedStatus, (DeviceGeometry::StatusSize+1)*sizeof(float), CU_MEMHOSTALLOC_PORTABLE), "allocate memory of the host");
     }
     checkCuda(cuEventCreate(&evaluated, CU_EVENT_DISABLE_TIMING), "create an event");
     makeArguments();
@@ -79,7 +84,9 @@ void CudaModelPipeline::makeArguments() {
     const at::ScalarType dtype = runner->getOptions().dtype;
     const ModelInputs& inputs = engine.getInputs();
     vector<int64_t> pairs;
-    if (engine.getSignature().usesEdges()) {
+    if (usesPadding(engine))
+        padded.reset(new PaddedEdges(engine.getSignature().cutoff/engine.getSignature().lengthFactor, engine.isPeriodic()));
+    else if (engine.getSignature().usesEdges()) {
         numEdges = numAtoms*(numAtoms-1);
         pairs.resize(2*numEdges);
         for (int i = 0, k = 0; i < numAtoms; i++)
@@ -89,13 +96,15 @@ void CudaModelPipeline::makeArguments() {
                     pairs[numEdges+k++] = j;
                 }
     }
+    boxView = view(box, {3, 3}, dtype);
+    neighbourView = view(neighbours, {}, at::kFloat);
     at::Tensor parameters = view(parameterValues, {(int64_t) parameterValues.getSize()}, dtype);
     int64_t nextParameter = 0;
     for (const string& name : engine.getSignature().inputs) {
         if (name == "positions")
             arguments.push_back(view(geometry.positions, {numAtoms, 3}, dtype));
         else if (name == "box")
-            arguments.push_back(view(box, {3, 3}, dtype));
+            arguments.push_back(boxView);
         else if (name == "atomic_numbers")
             arguments.push_back(tensors.array(inputs.atomicNumbers.data(), {numAtoms}));
         else if (name == "charge")
@@ -129,6 +138,11 @@ void CudaModelPipeline::updateInputs(ContextImpl& context, const Engine::Paramet
         checkCuda(cuEventSynchronize(reported), "wait for the previous step"); // which reads what is about to change
     if (engine.isPeriodic())
         engine.checkBox(vectors);
+    const double cutoff = engine.getSignature().cutoff;
+    for (int k = 0; padded && engine.isPeriodic() && k < 3; k++)
+        if (vectors[k][k] < 2*cutoff)
+            throw OpenMMException("NeuralForce: the property cuda_graphs is 'true', with which a pair of atoms has one edge, and the box is "+to_string(vectors[k][k])+
+                    " nm along an axis, less than twice the cutoff of "+to_string(cutoff)+" nm. Leave the property out, which counts every image, or use a larger box");
     lastInputs = values;
     box.upload(vector<double>(values.begin(), values.begin()+9), true);
     values.erase(values.begin(), values.begin()+9);
@@ -136,7 +150,27 @@ void CudaModelPipeline::updateInputs(ContextImpl& context, const Engine::Paramet
     parameterValues.upload(values, true);
 }
 
+void CudaModelPipeline::findEdges() {
+    at::NoGradGuard noGrad;
+    const TorchTensors& tensors = runner->getTensors();
+    padded->find(arguments[tensors.indexOf("positions")].detach(), boxView);
+    neighbourView.copy_(padded->largest);
+    if (padded->getCapacity() == 0)
+        return;
+    arguments[tensors.indexOf("edge_index")] = padded->index;
+    arguments[tensors.indexOf("edge_shifts")] = padded->shifts;
+}
+
+void CudaModelPipeline::makeRoom(int64_t neighbours) {
+    padded->setCapacity(std::min((int64_t) numAtoms-1, neighbours+neighbours/4+8));
+    numEdges = numAtoms*padded->getCapacity();
+    graphs.clear();
+    warm.clear();
+}
+
 void CudaModelPipeline::evaluate(bool includeForces) {
+    if (padded)
+        findEdges();
     TorchRunner::Results results = runner->evaluate(arguments, engine.makeRequest(includeForces));
     at::NoGradGuard noGrad;
     energyView.copy_(results.energies);
@@ -172,14 +206,18 @@ void CudaModelPipeline::capture(bool includeForces) {
     graphs[includeForces] = std::move(graph);
 }
 
-void CudaModelPipeline::checkAllPairs() const {
+void CudaModelPipeline::checkEdgesBeyondCutoff() const {
     const ModelSignature& signature = engine.getSignature();
     const TorchTensors& tensors = runner->getTensors();
     const size_t edges = tensors.indexOf("edge_index"), shifts = tensors.indexOf("edge_shifts"), where = tensors.indexOf("positions");
+    const bool hasShifts = (shifts < signature.inputs.size());
     vector<at::Tensor> all = arguments, some = arguments;
     at::Tensor positions = arguments[where].detach().clone();
     at::Tensor first = arguments[edges].select(0, 0), second = arguments[edges].select(0, 1);
-    at::Tensor distances = (positions.index_select(0, first)-positions.index_select(0, second)).norm(2, {1});
+    at::Tensor vectors = positions.index_select(0, second)-positions.index_select(0, first);
+    if (hasShifts)
+        vectors = vectors+arguments[shifts];
+    at::Tensor distances = vectors.norm(2, {1});
     const double cutoff = signature.cutoff/signature.lengthFactor, largest = distances.max().item<double>();
     // Where every pair is within the cutoff, the atoms are drawn apart so that some are not.
     double stretch = (largest > 1.2*cutoff ? 1.0 : 1.5*cutoff/largest);
@@ -187,22 +225,30 @@ void CudaModelPipeline::checkAllPairs() const {
     all[where] = positions*stretch;
     some[where] = positions*stretch;
     some[edges] = arguments[edges].index_select(1, near);
-    if (shifts < signature.inputs.size())
-        some[shifts] = arguments[shifts].index_select(0, near);
+    if (hasShifts) {
+        all[shifts] = arguments[shifts]*stretch;
+        some[shifts] = all[shifts].index_select(0, near);
+    }
     ModelRequest request;
     request.forces = true;
     TorchRunner::Results withAll = runner->evaluate(all, request), withSome = runner->evaluate(some, request);
     const double energyError = (withAll.energies-withSome.energies).abs().max().item<double>(), energyScale = withSome.energies.abs().max().item<double>();
     const double forceError = (withAll.forces-withSome.forces).abs().max().item<double>(), forceScale = withSome.forces.abs().max().item<double>();
     if (!(energyError <= 1e-5*energyScale+1e-6 && forceError <= 1e-3*forceScale+1e-5))
-        throw OpenMMException("NeuralForce: the property cuda_graphs is 'true', for which a model is given all pairs of atoms, and this one feels pairs beyond its cutoff: its energy changes by "+
+        throw OpenMMException("NeuralForce: the property cuda_graphs is 'true', for which a model is given edges that are longer than its cutoff, and this one feels them: its energy changes by "+
                 to_string(energyError)+" and its forces by "+to_string(forceError)+" in its own units. Leave the property out, or let the model's functions vanish at the cutoff");
 }
 
 void CudaModelPipeline::runModel(bool includeForces) {
     if (!warm[includeForces]) {
-        if (numEdges > 0 && warm.size() == 1)
-            checkAllPairs();
+        const bool first = (warm.size() == 1);
+        if (padded && first && padded->getCapacity() == 0) {
+            findEdges();
+            makeRoom(padded->largest.item<int64_t>());
+            findEdges();
+        }
+        if (engine.getSignature().usesEdges() && first)
+            checkEdgesBeyondCutoff();
         const int count = std::max(1, runner->getNumWarmupRuns());
         for (int i = 0; i < count; i++)
             evaluate(includeForces);
@@ -227,6 +273,16 @@ void CudaModelPipeline::checkStatus(ContextImpl& context) {
         Vec3 vectors[3];
         context.getPeriodicBoxVectors(vectors[0], vectors[1], vectors[2]);
         engine.checkSpread(reportedStatus[DeviceGeometry::Spread], vectors);
+    }
+    if (padded) {
+        const int64_t found = (int64_t) reportedStatus[DeviceGeometry::StatusSize], capacity = padded->getCapacity();
+        if (found > capacity)
+            throw OpenMMException("NeuralForce: an atom has "+to_string(found)+" neighbours, and there was room for "+to_string(capacity)+
+                    " in what was recorded: atoms have come together in a single step. Minimise the structure, look at the last good state of the simulation, or leave the property cuda_graphs out");
+        if (found+4 > capacity && capacity < numAtoms-1) {
+            TorchScope scope(cu.getDevice());
+            makeRoom(found);
+        }
     }
     if (reportedStatus[DeviceGeometry::BadForce] != 0) {
         ModelRequest request;
@@ -280,6 +336,8 @@ double CudaModelPipeline::execute(ContextImpl& context, const Engine::ParameterS
     if (includeForces)
         geometry.addForces(engine.getForceFactor(parameters));
     checkCuda(cuMemcpyDtoHAsync(reportedStatus, cu.unwrap(geometry.status).getDevicePointer(), DeviceGeometry::StatusSize*sizeof(float), cu.getCurrentStream()), "copy from the device");
+    if (padded)
+        checkCuda(cuMemcpyDtoHAsync(reportedStatus+DeviceGeometry::StatusSize, cu.unwrap(neighbours).getDevicePointer(), sizeof(float), cu.getCurrentStream()), "copy from the device");
     checkCuda(cuEventRecord(reported, cu.getCurrentStream()), "record an event");
     hasReport = true;
     if (!includeEnergy && !engine.hasDerivatives() && !first)

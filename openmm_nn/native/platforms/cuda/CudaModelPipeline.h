@@ -3,6 +3,7 @@
 
 #include "DeviceGeometry.h"
 #include "DevicePipeline.h"
+#include "PaddedEdges.h"
 #include "TorchRunner.h"
 #include "TorchScope.h"
 #include "openmm/cuda/CudaContext.h"
@@ -17,8 +18,9 @@ namespace OpenMMNN {
  * derivative is asked for.  What goes wrong on the device is noticed there, or else one step later.
  *
  * With CUDA graphs the whole evaluation is recorded once for every combination of what is asked for, and replayed.
- * A model that takes edges is then given all pairs of atoms, so that its shapes do not change: it must not feel those
- * beyond its cutoff, which is checked before the first evaluation.
+ * A model that takes edges is then given all pairs of a few atoms, or a fixed number of edges for every one of more, so that
+ * its shapes do not change: it must not feel those beyond its cutoff, which is checked before the first evaluation.  Before
+ * an atom has more neighbours than that, all is recorded again with room for more.
  */
 class CudaModelPipeline : public DevicePipeline {
 public:
@@ -35,7 +37,9 @@ private:
     void evaluate(bool includeForces);
     void runModel(bool includeForces);
     void capture(bool includeForces);
-    void checkAllPairs() const;
+    void findEdges();
+    void makeRoom(int64_t neighbours);
+    void checkEdgesBeyondCutoff() const;
     void checkStatus(OpenMM::ContextImpl& context);
     void fetch(OpenMM::ContextImpl& context, const Engine::ParameterSource& parameters, bool includeForces, Engine::Result& result);
     OpenMM::CudaContext& cu;
@@ -44,7 +48,8 @@ private:
     const int numAtoms, numMembers;
     int numEdges;
     DeviceGeometry geometry;
-    OpenMM::ComputeArray box, parameterValues, energies, derivatives;
+    std::unique_ptr<PaddedEdges> padded;
+    OpenMM::ComputeArray box, parameterValues, energies, derivatives, neighbours;
     std::vector<double> lastInputs;
     bool oneContext;
     c10::cuda::CUDAStream stream;
@@ -52,7 +57,7 @@ private:
     float* reportedStatus;
     bool hasReport;
     std::vector<at::Tensor> arguments;
-    at::Tensor energyView, forceView, derivativeView;
+    at::Tensor energyView, forceView, derivativeView, boxView, neighbourView;
     std::map<bool, std::unique_ptr<at::cuda::CUDAGraph> > graphs;
     std::map<bool, bool> warm;
 };
