@@ -171,6 +171,7 @@ def _add_model(commands: Any) -> None:
     _add_plot(command)
     command.add_argument("--package", type=Path, help="the same compiled (default: compile the bundled one; a minute)")
     command.add_argument("--portable", action="store_true", help="compile for every processor of this kind")
+    command.add_argument("--platform", choices=("Reference", "CUDA"), default="Reference", help="CUDA: for this GPU")
     command.add_argument("--sizes", type=_count, nargs="+", default=[22, 200], help="atoms, about (default: 22 200)")
 
 
@@ -184,6 +185,7 @@ def _model(given: argparse.Namespace) -> tuple[str, Any]:
         rounds=given.rounds,
         threads=given.threads,
         portable=given.portable,
+        platform_name=given.platform,
     )
     if given.plot:
         draw_model(result, given.plot)

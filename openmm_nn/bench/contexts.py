@@ -86,6 +86,7 @@ def region_context(
     *,
     threads: int = 0,
     platform_name: str = "Reference",
+    cuda_graphs: bool = False,
 ) -> tuple[openmm.Context, Any]:
     """Make a Context of some atoms alone, as a cluster.
 
@@ -103,6 +104,8 @@ def region_context(
         Threads of torch; 0 for the default of the engine.
     platform_name
         OpenMM's platform.
+    cuda_graphs
+        Whether the evaluation is recorded, on CUDA.
 
     Returns
     -------
@@ -110,11 +113,14 @@ def region_context(
     force : NeuralForce
         Its only force.
     """
+    properties = {"threads": str(threads)} if threads else {}
+    if cuda_graphs:
+        properties["cuda_graphs"] = "true"
     elements = [atom.element.atomic_number for atom in topology.atoms()]
     force: Any = potential.create_force(
         atomic_numbers=[elements[index] for index in atoms],
         periodic=None if potential.card.periodic != "optional" else False,
-        properties={"threads": str(threads)} if threads else None,
+        properties=properties,
     )
     system = openmm.System()
     for _ in atoms:

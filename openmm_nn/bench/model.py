@@ -24,7 +24,6 @@ __all__ = ["ModelResult", "compile_bundled", "measure_model"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP = 20
-_PLATFORM = "Reference"
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ def measure_model(
     rounds: int = 15,
     threads: int = 0,
     portable: bool = False,
+    platform_name: str = "Reference",
 ) -> ModelResult:
     """Measure the time of an evaluation of energy and forces by the native force.
 
@@ -146,6 +146,8 @@ def measure_model(
         Threads of torch; 0 for the default of the engine, which is 1 below 100 atoms.
     portable
         Whether the bundled potential is compiled for every processor of this kind.
+    platform_name
+        ``Reference``, or ``CUDA``: there the potential is compiled for the GPU, and evaluations are recorded.
 
     Returns
     -------
@@ -158,9 +160,10 @@ def measure_model(
     >>> measure_model("alanine-dipeptide-explicit.pdb").ratio(22)  # doctest: +SKIP
     """
     subject = find_subject(structure, region)
+    on_gpu = platform_name == "CUDA"
     with tempfile.TemporaryDirectory() as folder:
         compiled = (
-            compile_bundled(Path(folder) / "bundled.pt2", portable=portable)
+            compile_bundled(Path(folder) / "bundled.pt2", portable=portable, device="cuda" if on_gpu else "cpu")
             if package is None
             else load_potential(package)
         )
@@ -172,7 +175,13 @@ def measure_model(
         atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
         contexts = {
             name: region_context(
-                potential, subject.topology, subject.positions, atoms, threads=threads, platform_name=_PLATFORM
+                potential,
+                subject.topology,
+                subject.positions,
+                atoms,
+                threads=threads,
+                platform_name=platform_name,
+                cuda_graphs=on_gpu,
             )
             for name, potential in contenders.items()
         }
@@ -195,9 +204,9 @@ def measure_model(
     setting = {
         "system": subject.name,
         "potential": scripted,
-        "compiled for": "every processor of this kind" if portable else "this processor",
+        "compiled for": "this GPU" if on_gpu else "every processor of this kind" if portable else "this processor",
         "threads of torch": str(threads or "default of the engine"),
         "rounds": f"{rounds} of 10 evaluations",
-        **where(_PLATFORM),
+        **where(platform_name),
     }
     return ModelResult(times=times, differences=differences, edges=edges, setting=setting)
