@@ -347,7 +347,9 @@ KNOWN = len({value for value in vars(torch).values() if isinstance(value, torch.
 
 @pytest.mark.parametrize("number", [-1, KNOWN, 999999999999])
 @pytest.mark.parametrize("where", [*KINDS, "an attribute"])
-def test_kinds_of_numbers_that_torch_does_not_have(tmp_path: pathlib.Path, where: str, number: int) -> None:
+def test_kinds_of_numbers_that_torch_does_not_have(
+    models: ModelSet, native: str, tmp_path: pathlib.Path, where: str, number: int
+) -> None:
     """Torch would look beyond its table for them, and now and then that ends the process: it is not asked."""
     data = saved(Kinds(number if where == "an attribute" else 6))
     if where in KINDS:
@@ -362,12 +364,16 @@ def test_kinds_of_numbers_that_torch_does_not_have(tmp_path: pathlib.Path, where
     potential = load_potential(path, card=KINDS_CARD)
     word = re.escape(f"a kind of numbers (dtype) {number}")
     refused(lambda: potential.evaluate(np.eye(3) * 0.1, [8, 1, 1]), "kinds", word)
+    with pytest.raises(mm.OpenMMException, match=rf"^NeuralForce: the model has code with {word}"):
+        energy(system_with(models, data))
 
 
-def test_kinds_of_numbers_that_torch_has(tmp_path: pathlib.Path) -> None:
+def test_kinds_of_numbers_that_torch_has(models: ModelSet, native: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "kinds.pt"
-    path.write_bytes(saved(Kinds()))
+    data = saved(Kinds())
+    path.write_bytes(data)
     assert load_potential(path, card=KINDS_CARD).evaluate(np.eye(3) * 0.1, [8, 1, 1]).energy > 0.0
+    assert energy(system_with(models, data)) > 0.0
 
 
 INSIDE_XML = {**TRICKS, **{name: (line, "may read or write files") for name, line in DISGUISES.items()}}

@@ -3,8 +3,11 @@
 #include "openmm/OpenMMException.h"
 #include <c10/util/Exception.h>
 #include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <map>
+#include <optional>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -262,5 +265,63 @@ void OpenMMNN::checkScript(const string& model) {
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be read: "+printable(e.what_without_backtrace()));
+    }
+}
+
+/** Whether an argument of an operator is a kind of numbers, or none. */
+static bool isKind(const c10::Argument& argument) {
+    c10::TypePtr type = argument.real_type();
+    if (auto optional = type->cast<c10::OptionalType>())
+        type = optional->getElementType();
+    return type->kind() == c10::TypeKind::ScalarTypeType || (argument.name() == "dtype" && type->kind() == c10::TypeKind::IntType);
+}
+
+/** What is known of a value before anything runs: a constant, the module itself, or an attribute of what is known. */
+static std::optional<c10::IValue> knownValue(const torch::jit::Value* value, const torch::jit::Graph& graph, const torch::jit::Module& module) {
+    vector<string> names;
+    for (; value->node()->kind() == c10::prim::GetAttr; value = value->node()->input())
+        names.push_back(value->node()->s(c10::attr::name));
+    std::optional<c10::IValue> found = torch::jit::toIValue(value);
+    if (value == graph.inputs()[0])
+        found = module._ivalue();
+    for (; found && !names.empty(); names.pop_back()) {
+        if (!found->isObject() || !found->toObjectRef().type()->hasAttribute(names.back()))
+            return std::nullopt;
+        found = found->toObjectRef().getAttr(names.back());
+    }
+    return found;
+}
+
+void OpenMMNN::checkKinds(const torch::jit::Graph& graph, const torch::jit::Module& module) {
+    vector<const torch::jit::Value*> values;
+    vector<const torch::jit::Block*> blocks(1, graph.block());
+    while (!blocks.empty()) {
+        const torch::jit::Block* block = blocks.back();
+        blocks.pop_back();
+        for (const torch::jit::Node* node : block->nodes()) {
+            blocks.insert(blocks.end(), node->blocks().begin(), node->blocks().end());
+            const c10::FunctionSchema* schema = node->maybeSchema();
+            for (size_t i = 0; schema && i < schema->arguments().size() && i < node->inputs().size(); i++)
+                if (isKind(schema->arguments()[i]))
+                    values.push_back(node->input(i));
+        }
+    }
+    std::set<const torch::jit::Value*> seen;
+    while (!values.empty()) {
+        const torch::jit::Value* value = values.back();
+        const torch::jit::Node* node = value->node();
+        values.pop_back();
+        if (!seen.insert(value).second)
+            continue;
+        if (node->kind() == c10::prim::If)
+            for (const torch::jit::Block* block : node->blocks())
+                values.push_back(block->outputs()[value->offset()]);
+        else if (node->kind() == c10::prim::unchecked_cast || node->kind() == c10::prim::unchecked_unwrap_optional || node->kind() == c10::aten::_unwrap_optional)
+            values.push_back(node->input());
+        else {
+            std::optional<c10::IValue> known = knownValue(value, graph, module);
+            if (known && known->isInt() && (known->toInt() < 0 || known->toInt() >= (int64_t) c10::ScalarType::Undefined))
+                refuse("code with a kind of numbers (dtype) "+to_string(known->toInt()));
+        }
     }
 }

@@ -55,16 +55,24 @@ TorchScriptRunner::TorchScriptRunner(const string& model, const ModelSignature& 
             hooks.push_back("make_static");
         for (const string& name : hooks) {
             auto hook = module.find_method(name);
-            if (hook && signature.hasInput("atomic_numbers"))
+            if (hook && signature.hasInput("atomic_numbers")) {
+                auto inlined = hook->graph()->copy();
+                torch::jit::Inline(*inlined);
+                checkKinds(*inlined, module);
                 (*hook)({tensors.array(atomicNumbers.data(), {(int64_t) atomicNumbers.size()})});
+            }
         }
         // The message of an error names the methods that were inlined.  freeze() destroys those that it inlines itself, and
         // the first error would look for their names in freed memory: they are inlined before it, and kept.
         methods = module._ivalue()->compilation_unit();
         auto graph = module.get_method("forward").graph();
         torch::jit::Inline(*graph);
+        checkKinds(*graph, module);
         if (!stopsGradients(*graph))
             module = torch::jit::freeze(module);
+    }
+    catch (const OpenMMException&) {
+        throw;
     }
     catch (const c10::Error& e) {
         throw OpenMMException("NeuralForce: the model could not be loaded as a TorchScript module: "+TorchTensors::reason(e));
