@@ -23,6 +23,7 @@ __all__ = ["MultistepAudit", "MultistepRow", "audit_multistep"]
 
 _FRAMES = 200
 _BLOCKS = 8
+_COUNTS = (16, 8, 4, 2)
 _ALLOWED_Z = 4.0
 _ROUNDS, _ROUND = 7, 0.06
 _DAY = 86400.0
@@ -332,8 +333,15 @@ def _femtoseconds(levels: tuple[float, float, float]) -> tuple[float, float, flo
 
 
 def _blocks(values: NDArray[np.float64]) -> tuple[float, float]:
-    means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
-    return float(values.mean()), float(means.std(ddof=1) / math.sqrt(_BLOCKS))
+    """Return the mean and its standard error: the largest of those that blocks of several lengths give.
+
+    What changes slowly has the larger ones from long blocks; two halves that differ are the least that a drift tells.
+    """
+    errors = []
+    for count in _COUNTS:
+        means = np.array([block.mean() for block in np.array_split(values, count)])
+        errors.append(float(means.std(ddof=1) / math.sqrt(count)))
+    return float(values.mean()), max(errors)
 
 
 def _z(values: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
