@@ -9,7 +9,9 @@ import argparse
 import json
 import logging
 import sys
+import zipfile
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_nn import ModelCard, export_potential
+from openmm_nn.scriptcheck import MANIFEST_FILE, add_manifest
 from training.model import ELEMENTS, Committee
 from training.sample import KINDS
 
@@ -64,6 +67,17 @@ def make_card(model: Committee, offsets: dict[int, float], name: str, trained_on
 def write_model(model: Committee, card: ModelCard, path: Path) -> None:
     """Save `model` as TorchScript with `card` inside, scripted but not frozen: float64 stays possible."""
     export_potential(model, path, card)
+    path.write_bytes(add_manifest(without_places(path.read_bytes())))
+
+
+def without_places(data: bytes) -> bytes:
+    """Leave out the debug information of a TorchScript file: it names folders of the machine that wrote it."""
+    kept = BytesIO()
+    with zipfile.ZipFile(BytesIO(data)) as given, zipfile.ZipFile(kept, "w") as archive:
+        for name in given.namelist():
+            if not name.endswith((".debug_pkl", MANIFEST_FILE)):
+                archive.writestr(zipfile.ZipInfo(name), given.read(name))
+    return kept.getvalue()
 
 
 def compact_manifest(folder: Path) -> dict:

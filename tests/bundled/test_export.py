@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 import torch
 from bundled_support import MODEL, all_edges
@@ -109,3 +111,12 @@ def test_weights_are_float32():
     with quiet_torchscript():
         scripted = torch.jit.load(str(MODEL))
     assert {p.dtype for p in scripted.parameters()} == {torch.float32}
+
+
+def test_file_names_no_folder_of_the_machine_that_made_it():
+    with zipfile.ZipFile(MODEL) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    assert any(name.endswith("training/model.py") for name in records)
+    assert not [name for name in records if name.endswith(".debug_pkl")]
+    for places in (str(MODEL.parents[2]).encode(), b"site-packages", b"/home/", b"/tmp/"):
+        assert not [name for name, content in records.items() if places in content]
