@@ -11,9 +11,9 @@ errors of a finite step that `openmm_nn.simulation.audit_multistep` measures.
 
 What limits the step of the potential is a resonance: an impulse at half the period of a stretch of hydrogen, about 5
 fs, feeds it, the more the larger the part of its force that acts seldom.  A force field's stretches are harmonic, those
-of a potential are not.  So their difference can be measured for every kind of bond with hydrogen, and moved from the
-slow part to the fast one as a polynomial of the length, which is added to one and subtracted from the other: the sum
-stays what it was.
+of a potential are not.  So their difference can be measured for every kind of bond of a terminal atom, a hydrogen or a
+carbonyl oxygen, and moved from the slow part to the fast one as a polynomial of the length, which is added to one and
+subtracted from the other: the sum stays what it was.
 
 References
 ----------
@@ -68,9 +68,9 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
         From `openmm_nn.create_hybrid_system`, without interpolation, its classical System made with
         ``flexibleConstraints=True`` or without constraints in the region.
     match
-        (N,3) positions near a minimum of the hybrid, nm or a Quantity: there the stretches of the region's hydrogens
-        are measured, and what the potential adds to them is moved to the fast part, for longer outer steps.  The energy
-        stays the hybrid's.  None to leave the force field's stretches as they are.
+        (N,3) positions near a minimum of the hybrid, nm or a Quantity: there the stretches of the region's terminal
+        atoms, hydrogens above all, are measured, and what the potential adds to them is moved to the fast part, for
+        longer outer steps.  The energy stays the hybrid's.  None to leave the force field's stretches as they are.
 
     Returns
     -------

@@ -163,7 +163,7 @@ def audit_multistep(
     reference
         Step of the single-step run in ps.
     match
-        Whether `multistep_system` is given the minimised positions, to match the stretches of hydrogen.
+        Whether `multistep_system` is given the minimised positions, to match the stretches of terminal atoms.
     duration, equilibration
         ps.
     temperature
