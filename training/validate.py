@@ -4,10 +4,10 @@
     python -m training.validate ... --only errors spread            # some sections; the others are kept
     python -m training.validate ... --only dynamics --run-with hcno-1.pt2      # the same potential, compiled
 
-Sections are written one by one to `validation.json`: `errors`, `conformers`, `spread`, `torsions`, `dimers`, `speed`,
-`dynamics` (30 molecules, 20 ps), `endurance` (five, 500 ps), `conservation`.  `errors` and `spread` need the labels,
-the others no more than the molecules of `manifest.json` in `--out`.  The last three take hours; with `--minutes` they
-stop for now, and with `--keep` the same command goes on later.
+Sections are written one by one to `validation.json`: `errors`, `conformers`, `spread`, `torsions`, `dimers`,
+`minimisation`, `speed`, `dynamics` (30 molecules, 20 ps), `endurance` (five, 500 ps), `conservation`.  `errors` and
+`spread` need the labels, the others no more than the molecules of `manifest.json` in `--out`.  The last three take
+hours; with `--minutes` they stop for now, and with `--keep` the same command goes on later.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
+import openmm
 import torch
 from numpy.typing import NDArray
+from openmm.app import Element
 from scipy.stats import spearmanr
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from openmm_nn import load_potential
+from openmm_nn import Potential, load_potential
 from openmm_nn.card import CARD_FILE, ModelCard
 from training import dynamics, sample, torsion_map
 from training.dataset import Labels
@@ -48,6 +50,9 @@ SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
 #: Kinds of geometry that reach far inside contact.
 WALL = [sample.KINDS.index(kind) for kind in ("contact", "scan")]
 REFERENCE = Path(__file__).resolve().parent / "reference" / "alanine_dipeptide_map.npz"
+#: Å, the standard deviation of every coordinate; and how far below a minimum no molecule is, kJ/mol.
+SHAKEN = (0.03, 0.1, 0.2)
+HOLE = 480.0
 CONFORMERS = REFERENCE.parent / "conformers.npz"
 
 
@@ -255,6 +260,35 @@ def conformers(model: Committee, entries: list[dict]) -> dict[str, object]:
     }
 
 
+def minimisation(potential: Potential, entries: list[dict]) -> dict[str, object]:
+    """Minimise shaken minima of held-out molecules with OpenMM, and count those that end where no molecule is.
+
+    The minimiser's first step is long whatever the forces are, and where it crushes a bond a network may know no wall.
+    """
+    platform = openmm.Platform.getPlatformByName("CPU")
+    rng = np.random.default_rng(1)
+    lost = dict.fromkeys(SHAKEN, 0)
+    found = minima(entries)[::2]
+    for _, numbers, positions, _ in found:
+        system = openmm.System()
+        for number in numbers.tolist():
+            system.addParticle(Element.getByAtomicNumber(number).mass)
+        system.addForce(potential.create_force(atomic_numbers=numbers.tolist()))
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1"})
+
+        def energy(context: openmm.Context = context) -> float:
+            return float(context.getState(energy=True).getPotentialEnergy()._value)
+
+        x = 0.1 * positions[0].astype(float)  # nm
+        context.setPositions(x)
+        least = energy() - HOLE
+        for amplitude in SHAKEN:
+            context.setPositions(x + 0.1 * amplitude * rng.normal(size=x.shape))
+            openmm.LocalEnergyMinimizer.minimize(context, 10.0, 100)
+            lost[amplitude] += not energy() > least  # nor a number
+    return {"molecules": len(found), "lost": [[amplitude, count] for amplitude, count in lost.items()]}
+
+
 def spread(model: Committee, labels: Labels) -> dict[str, object]:
     """Measure what the spread of the members says of the error."""
     p = predictions(model, labels, members=True)
@@ -368,6 +402,7 @@ def main() -> None:
         "conformers",
         "torsions",
         "dimers",
+        "minimisation",
         "speed",
         "dynamics",
         "endurance",
@@ -414,6 +449,8 @@ def main() -> None:
                 value = torsions(model)
             case "dimers":
                 value = dimers(model)
+            case "minimisation":
+                value = minimisation(moved, entries)
             case "speed":
                 value = speed(arguments.model, REFERENCE)
             case "dynamics":
