@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import openmm
-from openmm import unit
 
 from .errors import ParameterError, ParticleError, message
 from .force import Link, create_force
 from .potential import Potential
 from .selection import select_atoms
-from .units import MASS_UNIT
+from .units import MASS_UNIT, in_unit
 
 if TYPE_CHECKING:
     from openmm.app import Topology
@@ -213,7 +212,7 @@ def _masses(topology: Topology, hydrogen_mass: Any | None) -> list[float | None]
     masses = [None if a.element is None else float(a.element.mass.value_in_unit(MASS_UNIT)) for a in topology.atoms()]
     if hydrogen_mass is None:
         return masses
-    target = hydrogen_mass.value_in_unit(MASS_UNIT) if unit.is_quantity(hydrogen_mass) else float(hydrogen_mass)
+    target = in_unit(hydrogen_mass, MASS_UNIT)
     for bond in topology.bonds():
         for light, heavy in ((bond[0], bond[1]), (bond[1], bond[0])):
             mass, other = masses[light.index], masses[heavy.index]

@@ -21,6 +21,7 @@ __all__ = [
     "WAVENUMBER",
     "energy_factor",
     "in_nanometers",
+    "in_unit",
     "length_factor",
     "thermal_energy",
 ]
@@ -120,6 +121,38 @@ def energy_factor(name: str) -> float:
     4.184
     """
     return ENERGY_UNITS[name]
+
+
+def in_unit(value: Any, of: Any) -> float:
+    """Convert a Quantity, or take a plain number as it is.
+
+    Parameters
+    ----------
+    value
+        A Quantity, or a number in `of`.
+    of
+        Unit of OpenMM.
+
+    Returns
+    -------
+    float
+        In `of`.
+
+    Raises
+    ------
+    TypeError
+        If it is a Quantity of another dimension, or no number.
+    ValueError
+        If it is a text that is no number.
+
+    Examples
+    --------
+    >>> from openmm import unit
+    >>> from openmm_nn.units import in_unit
+    >>> in_unit(2.0 * unit.femtosecond, unit.picosecond), in_unit(0.002, unit.picosecond)
+    (0.002, 0.002)
+    """
+    return float(value.value_in_unit(of) if unit.is_quantity(value) else value)
 
 
 def in_nanometers(value: Any) -> NDArray[np.float64]:

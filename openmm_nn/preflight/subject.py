@@ -13,7 +13,7 @@ from ..errors import ModelError, ParameterError, ParticleError, message
 from ..evaluate import EngineResult, Evaluator, potential_parameters
 from ..geometry import WholeMaker, as_box
 from ..potential import Potential
-from ..units import in_nanometers
+from ..units import in_nanometers, in_unit
 from .structure import Fragment, find_bonds, mass_of
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ def _whole(value: Any, least: int) -> bool:
 
 def _positive(name: str, value: Any, unit_of: Any, symbol: str) -> float:
     try:
-        number = float(value.value_in_unit(unit_of) if unit.is_quantity(value) else value)
+        number = in_unit(value, unit_of)
     except (TypeError, ValueError) as error:
         raise ParameterError(message(name, repr(value), f"a positive number in {symbol}", "correct it")) from error
     if not 0.0 < number < float("inf"):

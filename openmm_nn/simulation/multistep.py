@@ -37,7 +37,7 @@ from ..hybrid import HybridSystem
 from ..hybrid.bonded import BONDED_TYPES, RegionAtoms
 from ..hybrid.interpolation import OWN, Factor, bonded_forces, check_constraints, pair_forces
 from ..hybrid.nonbonded import use_box_for_exceptions
-from ..units import in_nanometers
+from ..units import in_nanometers, in_unit
 from .stretches import measure_stretches, stretch_force
 
 __all__ = ["FAST_GROUP", "MEDIUM_GROUP", "SLOW_GROUP", "multistep_integrator", "multistep_system"]
@@ -207,7 +207,7 @@ def multistep_integrator(
     """
     levels = _levels(slow, medium, fast)
     return native.load().MultistepLangevinIntegrator(
-        _plain(temperature, unit.kelvin), _plain(friction, unit.picosecond**-1), levels.slow, _groups(levels)
+        in_unit(temperature, unit.kelvin), in_unit(friction, unit.picosecond**-1), levels.slow, _groups(levels)
     )
 
 
@@ -217,14 +217,10 @@ def microcanonical_integrator(slow: Any, medium: Any, fast: Any) -> openmm.MTSIn
     return openmm.MTSIntegrator(levels.slow, _groups(levels))
 
 
-def _plain(value: Any, of: Any) -> float:
-    return float(value.value_in_unit(of) if unit.is_quantity(value) else value)
-
-
 def _levels(slow: Any, medium: Any, fast: Any) -> _Levels:
     values = []
     for name, value in (("slow", slow), ("medium", medium), ("fast", fast)):
-        number = _plain(value, unit.picosecond)
+        number = in_unit(value, unit.picosecond)
         if not number > _SHORTEST:
             raise ParameterError(f"{name}: got {value}; allowed is a positive time. Give it in ps, 0.002 for 2 fs.")
         values.append(number)
