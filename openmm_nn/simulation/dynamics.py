@@ -187,7 +187,7 @@ class Dynamics:
         Raises
         ------
         Stopped
-            If the energy is not finite.
+            If the energy is not finite, or a bond of the region is not one any more.
         """
         self._open()
         iterations = int(self.runfile.get("minimise", "iterations"))
@@ -201,8 +201,13 @@ class Dynamics:
                 openmm.LocalEnergyMinimizer.minimize(self.context, tolerance, iterations, reporter)
             except openmm.OpenMMException as error:
                 self._failed("minimise", reporter.count, error)
+            good = self._last_good
             after = self._evaluate("minimise", reporter.count)
             self._lines().minimised(reporter.count, after.potential, time.perf_counter() - started)
+            event = self.watch.structure(after)
+            if event is not None and event.action == "stop":
+                self._last_good = good
+            self._consider(event, after)
         self.write_pdb(self.place.path / "minimised.pdb")
 
     def _evaluate(self, stage: str, step: int) -> Sample:

@@ -256,6 +256,13 @@ class BondGuard:
             (i, j),
             f"the bond {_names((i, j), self.labels)}{more} is too {what}, {lengths[worst]:.3f} nm",
         )
+        if sample.stage == "minimise":
+            return _with_advice(
+                event,
+                "offending.pdb and last_good.xml: the minimiser's first step is long, and where it ended the potential "
+                "finds low what is no molecule. Relax the structure with the force field alone before, or leave "
+                "the minimisation out (`minimise.iterations: 0`) if it has been relaxed",
+            )
         return _with_advice(
             event,
             "offending.pdb: has a bond broken? If reactions are what you want, set `guards.bonds.action: record`; "

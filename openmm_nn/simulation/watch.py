@@ -109,6 +109,14 @@ class Watch:
         """Let only the guard of numbers look."""
         return next((guard.check(sample) for guard, _ in self.guards if isinstance(guard, FiniteGuard)), None)
 
+    def structure(self, sample: Sample) -> Event | None:
+        """Let only the guard of bonds look."""
+        for guard, action in self.guards:
+            event = guard.check(sample) if isinstance(guard, BondGuard) else None
+            if event is not None:
+                return dataclasses.replace(event, action=action)
+        return None
+
     def check(self, sample: Sample) -> list[Event]:
         """Let every guard look; return what is new, up to the first that stops."""
         events = []

@@ -40,6 +40,8 @@ class Springs(torch.nn.Module):
             energy = energy + 1000.0 * (stretch[0] > 0.001).to(positions.dtype)
         if self.fault == "break":
             energy = energy - 0.5 * 3.0e5 * stretch[0] ** 2 - 3000.0 * r[0]
+        if self.fault == "hole":
+            energy = energy - 4000.0 * torch.exp(-(((r[0] - 0.2) / 0.05) ** 2))
         if self.fault == "heat":
             # Not a gradient of anything: a whirl about the z axis.
             arm = (positions - positions.mean(dim=0)).detach()

@@ -95,6 +95,26 @@ def test_a_fault_stops_the_run(tmp_path: pathlib.Path, guard: str) -> None:
     assert good.getTime().value_in_unit(unit.picosecond) <= event["time_ps"] + 1e-9
 
 
+@pytest.mark.parametrize("action", ["stop", "record"])
+def test_a_minimisation_that_ends_in_a_hole(tmp_path: pathlib.Path, action: str) -> None:
+    guards = OFF.replace("bonds: {action: off}", f"bonds: {{action: {action}}}")
+    path = write_run(tmp_path, "hole", f"{{{guards}}}", length="10 fs")
+    path.write_text(path.read_text().replace("iterations: 0", "iterations: 200"))
+    result = run(path, tmp_path / "out")
+    event = json.loads((tmp_path / "out" / "guards.jsonl").read_text().splitlines()[0])
+    assert event["stage"] == "minimise"
+    assert tuple(event["atoms"]) == (0, 1)
+    assert "HOH1:O (atom 0) - HOH1:H1 (atom 1)" in event["message"]
+    if action == "record":
+        assert result.status == "finished"
+        return
+    assert result.status == "stopped"
+    assert "Relax the structure with the force field alone before" in str(result.reason)
+    good = openmm.XmlSerializer.deserialize((tmp_path / "out" / "last_good.xml").read_text())
+    x = good.getPositions(asNumpy=True)._value
+    assert np.linalg.norm(x[0] - x[1]) == pytest.approx(0.0957, abs=1e-4)
+
+
 def test_the_offending_frame_shows_the_broken_bond(tmp_path: pathlib.Path) -> None:
     fault, guards, *_ = FAULTS["bonds"]
     run(write_run(tmp_path, fault, f"{{check: 0.5 fs, {guards}}}", length="2 ps"), tmp_path / "out")
