@@ -39,6 +39,17 @@ __all__ = [
 
 _FASTEST = ("CUDA",)  # HIP has been compiled and never run: whoever wants it names it
 _LONG_STEP = 0.001  # ps
+_YES_OR_NO = ("true|false", "true or false")
+# Of properties whose wrong values OpenMM takes for its default without a word: a pattern, and that in words.
+_PROPERTY_VALUES = {
+    "Threads": (r"[1-9]\d*", 'a whole number from 1, such as "2"'),
+    "Precision": ("single|mixed|double", "single, mixed or double"),
+    "DeviceIndex": (r"\d+(,\d+)*", 'numbers of devices, such as "0" or "0,1"'),
+    "DeterministicForces": _YES_OR_NO,
+    "UseCpuPme": _YES_OR_NO,
+    "UseBlockingSync": _YES_OR_NO,
+    "DisablePmeStream": _YES_OR_NO,
+}
 
 
 @dataclass(frozen=True)
@@ -348,7 +359,7 @@ def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
     Raises
     ------
     RunFileError
-        If this OpenMM, or this build of the package, does not have it.
+        If this OpenMM, or this build of the package, does not have it, or a property or its value cannot be.
     """
     known = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
     name = str(runfile.get("dynamics", "platform"))
@@ -360,9 +371,13 @@ def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
                             remedy="choose one of these, or write `platform: auto`")  # fmt: skip
     platform = openmm.Platform.getPlatformByName(name)
     properties = {key: str(value) for key, value in (runfile.get("dynamics", "properties") or {}).items()}
-    for key in properties:
+    for key, value in properties.items():
         if key not in platform.getPropertyNames():
             names = ", ".join(platform.getPropertyNames()) or "none"
             raise runfile.error("dynamics", "properties", key, allowed=f"properties of {name}: {names}",
                                 remedy="remove this line, or correct the name")  # fmt: skip
+        pattern, words = _PROPERTY_VALUES.get(key, (".*", ""))
+        if not re.fullmatch(pattern, value.strip(), re.IGNORECASE):
+            raise runfile.error("dynamics", "properties", key, allowed=words,
+                                remedy="correct the value; OpenMM would take its default without a word")  # fmt: skip
     return platform, properties

@@ -203,8 +203,8 @@ def _tell(progress: ProgressCallback | None, value: Progress) -> None:
 def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | None) -> RunResult:
     """Begin at the beginning."""
     _tell(progress, Progress("prepare"))
-    prepared = prepare(runfile)
     platform, properties = choose_platform(runfile)
+    prepared = prepare(runfile)
     stages = [name for name in ("minimise", "equilibrate", "produce") if _has(runfile, name)]
     record = make_record(runfile, prepared, platform, properties, stages)
     _write_structure(place, prepared.topology, prepared.positions)

@@ -30,8 +30,8 @@ def summarise(runfile: RunFile) -> str:
     RunFileError
         If it cannot be run.
     """
-    prepared = prepare(runfile)
     platform, _ = choose_platform(runfile)
+    prepared = prepare(runfile)
     atoms, residues = prepared.topology.getNumAtoms(), prepared.topology.getNumResidues()
     box = prepared.topology.getPeriodicBoxVectors()
     shape = "no box" if box is None else "box " + " × ".join(f"{box[i][i]._value:.3f}" for i in range(3)) + " nm"

@@ -12,6 +12,7 @@ from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.simulation import SCHEMA, RunFile, prepare, run
 from openmm_nn.simulation.quantities import DIMENSIONS, parse_quantity
 from openmm_nn.simulation.script import as_python
+from openmm_nn.simulation.summary import summarise
 from openmm_nn.simulation.template import write_template
 
 GOOD = f"""\
@@ -281,6 +282,30 @@ MISTAKES = {
 
 # Found when the System is made.
 LATE = {
+    "a number of threads that is none": (
+        "platform: Reference",
+        "platform: CPU\n  properties: {Threads: two}",
+        18,
+        "dynamics.properties.Threads",
+        'allowed: a whole number from 1, such as "2"',
+        "correct the value",
+    ),
+    "neither true nor false": (
+        "platform: Reference",
+        'platform: CPU\n  properties: {DeterministicForces: "yes"}',
+        18,
+        "dynamics.properties.DeterministicForces",
+        "got 'yes'; allowed: true or false",
+        "correct the value",
+    ),
+    "a property of another platform": (
+        "platform: Reference",
+        "platform: CPU\n  properties: {Precision: mixed}",
+        18,
+        "dynamics.properties.Precision",
+        "properties of CPU: Threads, DeterministicForces",
+        "remove this line",
+    ),
     "no such structure": (
         str(PEPTIDE),
         str(PEPTIDE).replace("dipeptide", "dipeptid"),
@@ -443,7 +468,7 @@ def test_late_mistake(name: str) -> None:
     old, new, line, key, value, remedy = LATE[name]
     runfile = RunFile.parse(change(old, new), name="run.yaml")
     with pytest.raises(RunFileError) as caught:
-        prepare(runfile)
+        summarise(runfile)
     check(caught.value, line, key, value, remedy)
 
 
