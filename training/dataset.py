@@ -21,6 +21,14 @@ from torch import Tensor
 
 from training.model import ELEMENTS
 
+#: Kinds of geometry: `sample.py`, `scans.py` and `scatter.py` say what they are.
+KINDS = (
+    "relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact", "scan", "backbone", "stack", "descent",
+    "scatter", "hole",
+)  # fmt: skip
+#: Those where no molecule is, and those that reach there or far inside contact: neither is in a mean error.
+NOWHERE = [KINDS.index(kind) for kind in ("scatter", "hole")]
+WALL = [KINDS.index(kind) for kind in ("contact", "scan")] + NOWHERE
 #: Positions of a packed set are whole multiples of this, Angstrom.
 RESOLUTION = 2.0**-16
 PACKED = "packed.npz"
@@ -37,6 +45,7 @@ class Block:
     molecule: Tensor  # (m,) int64, index into Labels.keys
     kinds: Tensor  # (m,) int64
     temperatures: Tensor  # (m,) float32
+    heights: Tensor  # (m,) float32, eV an atom above the lowest label of the molecule
 
     def to(self, device: str) -> Block:
         """Return a copy on `device`."""
@@ -63,7 +72,8 @@ class Labels:
             data = np.load(folder / f"{entry['key']}.npz") if packed is None else packed[entry["key"]]
             count = len(data["energies"])
             columns = (data["positions"], np.tile(data["numbers"], (count, 1)), data["energies"], data["forces"])
-            row = (*columns, np.full(count, index), data["kinds"], data["temperatures"])
+            heights = (data["energies"] - data["energies"].min()).astype(np.float32) / len(data["numbers"])
+            row = (*columns, np.full(count, index), data["kinds"], data["temperatures"], heights)
             rows.setdefault(len(data["numbers"]), []).append(row)
         self.blocks = {
             n: Block(*(torch.from_numpy(np.concatenate(column)) for column in zip(*r, strict=True)))

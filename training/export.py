@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_nn import ModelCard, export_potential
 from openmm_nn.scriptcheck import MANIFEST_FILE, add_manifest
+from training.dataset import KINDS
 from training.model import ELEMENTS, Committee
-from training.sample import KINDS
 
 logger = logging.getLogger(__name__)
 SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
@@ -42,7 +42,7 @@ def make_card(model: Committee, offsets: dict[int, float], name: str, trained_on
     """Write the card of a trained committee."""
     return ModelCard(
         name=name,
-        version="1.1",
+        version="1.2",
         description=description,
         inputs=("positions", "atomic_numbers", "edge_index", "edge_shifts"),
         outputs=("atomic_energies",),

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 BOHR = 0.529177210903
 HARTREE = 27.211386245988
 METHOD = "GFN2-xTB"
+#: Of a geometry where no molecule is: so many cycles, then as many with electrons this hot (kT in Hartree, 6000 K).
+CYCLES, HOT = 60, 0.019
 
 
 class Labeller:
@@ -58,3 +60,29 @@ class Labeller:
             self._calculator, self._result = None, None
             return None
         return energy, forces
+
+    def afresh(self, positions: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]] | None:
+        """The same of a geometry far from all others, without their charges, and with hot electrons where need be.
+
+        Torn bonds leave electrons that do not pair, which a closed-shell method cannot describe; hot ones converge
+        more often and to energies that are lower by a few tenths of an eV a bond, and still far above any molecule.
+        """
+        from tblite.interface import Calculator
+
+        bohr = np.asarray(positions, dtype=np.float64) / BOHR
+        for temperature in (None, HOT):
+            self.calls += 1
+            calculator = Calculator(METHOD, self.numbers, bohr)
+            calculator.set("verbosity", 0)
+            calculator.set("max-iter", CYCLES)
+            if temperature is not None:
+                calculator.set("temperature", temperature)
+            try:
+                result = calculator.singlepoint()
+            except RuntimeError:
+                continue
+            energy = float(result.get("energy")) * HARTREE
+            forces = -np.asarray(result.get("gradient")) * (HARTREE / BOHR)
+            if np.isfinite(energy) and np.isfinite(forces).all():
+                return energy, forces
+        return None

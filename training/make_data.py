@@ -28,7 +28,8 @@ from scipy.optimize import minimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import sample, scans
+from training import sample, scans, scatter
+from training.dataset import KINDS, NOWHERE
 from training.label import METHOD, Labeller
 from training.molecules import Molecule, molecule_set
 
@@ -50,8 +51,10 @@ BACKBONES = 8
 STACKS = 90
 #: Ways down of the kind `descent` in every peptide (up to seven geometries each).
 DESCENTS = 12
+#: Geometries of the kind `scatter` in every molecule.
+SCATTERED = 32
 #: What `label_molecule` made when a file was written; a file of an earlier stage gets the rest added.
-STAGE = 3
+STAGE = 4
 #: Classes that get other counts than the rest.
 COUNTS_BY_GROUP = {
     "cluster": {"modes": 10, "langevin": 48, "torsion": 0, "stretch": 40},
@@ -78,12 +81,15 @@ class Rows:
         # What is stored is what is labelled: the rounding to float32 comes first.
         stored = np.asarray(positions - positions.mean(0), dtype=np.float32)
         distances = np.linalg.norm(stored[:, None] - stored, axis=-1) + 9 * np.eye(len(stored))
-        if distances.min() < 0.55:
+        scattered = KINDS.index(kind) in NOWHERE
+        if distances.min() < (scatter.CLOSEST if scattered else 0.55):
             return
-        label = self.labeller(stored)
+        label = self.labeller.afresh(stored) if scattered else self.labeller(stored)
         largest = LARGEST_CONTACT_FORCE if kind in ("contact", "scan") else LARGEST_FORCE
+        if scattered:
+            largest = scatter.LARGEST_FORCE
         if label is not None and np.abs(label[1]).max() < largest:
-            self.rows.append((stored, label[0], label[1], sample.KINDS.index(kind), temperature))
+            self.rows.append((stored, label[0], label[1], KINDS.index(kind), temperature))
 
     def surface(self, positions: NDArray) -> tuple[float, NDArray]:
         """Energy (eV) and forces for a minimiser: a high plateau where there are none."""
@@ -92,7 +98,7 @@ class Rows:
 
     def minima(self) -> list[NDArray]:
         """Geometries of the kind `minimum`."""
-        return [r[0].astype(np.float64) for r in self.rows if r[3] == sample.KINDS.index("minimum")]
+        return [r[0].astype(np.float64) for r in self.rows if r[3] == KINDS.index("minimum")]
 
     def arrays(self) -> dict[str, NDArray] | None:
         """Return the arrays of the file, or None without labels."""
@@ -116,7 +122,7 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
     -------
     dict of arrays, or None if the molecule could not be embedded
         numbers (n_atoms,) int64; positions (n, n_atoms, 3) float32, Angstrom; energies (n,) float64, eV;
-        forces (n, n_atoms, 3) float32, eV/Angstrom; kinds (n,) int8, index into `sample.KINDS`; temperatures (n,)
+        forces (n, n_atoms, 3) float32, eV/Angstrom; kinds (n,) int8, index into `KINDS`; temperatures (n,)
         float32, K (0 where it has no meaning); stage (), int64.
     """
     rng = np.random.default_rng(molecule.seed)
@@ -159,6 +165,7 @@ def label_molecule(molecule: Molecule, scale: float = 1.0) -> dict[str, NDArray]
                 add(frame, "contact")
     add_scans(molecule, rdkit, rows, scale)
     add_descents(molecule, rdkit, rows, scale)
+    add_scattered(molecule, rdkit, rows, scale)
     return rows.arrays()
 
 
@@ -196,6 +203,16 @@ def add_descents(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) 
                     rows.add(frame, "descent")
 
 
+def add_scattered(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) -> None:
+    """Add the kind `scatter`, with random numbers of its own."""
+    starts = rows.minima()
+    rng = np.random.default_rng((molecule.seed, 6))
+    for index, start in enumerate(starts):
+        samples = -(-round(SCATTERED * scale) // len(starts))
+        for frame in scatter.scattered(rdkit, start, lambda x: rows.surface(x)[1], samples, rng, first=index * samples):
+            rows.add(frame, "scatter")
+
+
 def emphasis(molecule: Molecule) -> float:
     """How many times as many geometries a molecule gets."""
     flat = Chem.MolToSmiles(Chem.MolFromSmiles(molecule.smiles), isomericSmiles=False)
@@ -210,7 +227,9 @@ def complete(molecule: Molecule, before: dict[str, NDArray], scale: float) -> di
         scale = scale * emphasis(molecule)
         if before.get("stage", 1) < 2:
             add_scans(molecule, rdkit, rows, scale)
-        add_descents(molecule, rdkit, rows, scale)
+        if before.get("stage", 1) < 3:
+            add_descents(molecule, rdkit, rows, scale)
+        add_scattered(molecule, rdkit, rows, scale)
     return rows.arrays() or before
 
 
@@ -254,7 +273,7 @@ def write_manifest(molecules: list[Molecule], out: Path) -> dict:
         path = out / f"{molecule.key}.npz"
         if path.exists():
             data = np.load(path)
-            kinds = {name: int((data["kinds"] == i).sum()) for i, name in enumerate(sample.KINDS)}
+            kinds = {name: int((data["kinds"] == i).sum()) for i, name in enumerate(KINDS)}
             entries.append(
                 {
                     "smiles": molecule.smiles,

@@ -11,8 +11,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 
 def table(head: list[str], rows: list[list[object]]) -> str:
     """Format a Markdown table."""
@@ -63,18 +61,21 @@ semi-empirical method: it is as right as that is, at best. Every number on this 
 """
 
 
+#: What was added to the labels before each stretch after the first.
+STRETCHES = ("with the kinds `scatter` and `hole` added", "with the holes of the stretch before added")
+
+
 def _training(curve: list[dict]) -> str:
-    last: dict[int, dict] = {row.get("stretch", 1): row for row in curve}
-    parts = [
-        f"{row['epoch']} passes, {row['step']} steps, {row['seconds'] / 60:.0f} minutes"
-        for _, row in sorted(last.items())
-    ]
-    text = (
-        f"{'; then '.join(parts)}, on two shared CPU cores, seed 1.\n"
-        "  The run was resumed several times: two thirds of the first pass in one process with 8000 pairs a batch, the rest\n"
-        "  in two with 4500; the kind `contact` was added to the labels in the fourth pass; the last is not whole."
-    )
-    return text + (" Later stretches began with the averaged weights of the one before." if len(last) > 1 else "")
+    last = {row["stretch"]: row for row in curve}
+    parts = []
+    for index, (_, row) in enumerate(sorted(last.items())):
+        start = "from scratch" if index == 0 else f"from the averaged weights of that, {STRETCHES[index - 1]}"
+        where = "two CPU cores" if row["device"] == "cpu" else f"one {row['device']}"
+        parts.append(
+            f"{start}, {row['step']} steps of {row['pairs']} ordered pairs of atoms ({row['epoch']} passes, the last not "
+            f"whole), {row['seconds'] / 60:.1f} minutes on {where}"
+        )
+    return ";\n  then ".join(parts) + ", seed 1. The learning rate fell with the time of each stretch."
 
 
 def _targets(report: dict) -> str:
@@ -97,14 +98,17 @@ def _targets(report: dict) -> str:
         )
     if "torsions" in report:
         t = report["torsions"]
-        found, count = t["reference_minima_found"], len(t["reference_minima"])
-        same = found == count and len(t["potential_minima"]) == count
+        alone = [len(t[f"minima_of_the_{which}_alone"]) for which in ("reference", "potential")]
         add(
             "φ/ψ map of alanine dipeptide: RMSE ≤ 1 kcal/mol below 6",
             f"{t['rmse_below_6']:.2f} over {t['points_below_6']} points",
             t["rmse_below_6"] <= 1.0,
         )
-        add("the same minima", f"{found} of {count} found, {len(t['potential_minima'])} in all", same)
+        add(
+            "the same minima",
+            f"{len(t['minima'])} pairs; {alone[0]} of GFN2-xTB alone, {alone[1]} of the potential alone",
+            not any(alone),
+        )
     add(
         "rank correlation of σ_F with the error ≥ 0.4",
         f"{spread['force_rank_correlation']:.2f}",
@@ -132,12 +136,13 @@ def _targets(report: dict) -> str:
             )
     if "conservation" in report:
         c = report["conservation"]
-        rows_nve = [r for step in ("0.5 fs", "0.25 fs") for r in c[step]]
-        steady = all(abs(r["slope_kJ_per_ps"]) <= 3 * r["standard_error"] for r in rows_nve)
+        steps = [c[step] for step in ("0.5 fs", "0.25 fs")]
+        worst = max(abs(r["slope_kJ_per_ps"]) / s["standard_error_of_a_slope"] for s in steps for r in s["runs"])
+        mean = max(abs(s["mean_slope"]) / s["standard_error_of_the_mean"] for s in steps)
         add(
             "20 ps without a thermostat: slope ≤ 3 standard errors, deviation falls by 3-5 with half the step",
-            f"{c['picoseconds']:.3g} ps, slopes {'within' if steady else 'beyond'} 3 standard errors, {c['std_ratio']:.2f}",
-            c["picoseconds"] >= 20 and steady and 3 <= c["std_ratio"] <= 5,
+            f"{c['picoseconds']:.3g} ps, {len(steps[0]['runs'])} seeds: {worst:.1f} at most, their means {mean:.1f}; {c['std_ratio']:.2f}",
+            c["picoseconds"] >= 20 and worst <= 3 and mean <= 3 and 3 <= c["std_ratio"] <= 5,
         )
     return "## Targets\n\n" + table(["target", "measured", ""], rows)
 
@@ -212,8 +217,11 @@ where the conformers lie {c["mean_true_energy"]:.2f} kcal/mol above the lowest o
             f"""## Alanine dipeptide
 
 The molecule is in the training set. On the relaxed 24 × 24 map the RMSE is {t["rmse_below_6"]:.2f} kcal/mol where
-GFN2-xTB is below 6 ({t["rmse_below_6_best_shift"]:.2f} with the best common shift). Minima (φ, ψ, kcal/mol):
-GFN2-xTB {t["reference_minima"]}; the potential {t["potential_minima"]}.
+GFN2-xTB is below 6 ({t["rmse_below_6_best_shift"]:.2f} with the best common shift). Minima, found by free relaxations from
+the low points of both maps (φ, ψ in degrees, energy in kcal/mol); those of one line relax into one another:
+
+{table(["GFN2-xTB", "the potential"], [[", ".join(map(str, m)) for m in pair] for pair in t["minima"]])}
+GFN2-xTB alone has {t["minima_of_the_reference_alone"] or "none"}, the potential alone {t["minima_of_the_potential_alone"] or "none"}.
 """
         )
     if "dimers" in report:
@@ -256,8 +264,8 @@ One orientation each, along a line; distances are those of the closest atoms, en
 
 Minima of {m["molecules"]} unseen molecules, every coordinate shaken, then minimised by OpenMM's `LocalEnergyMinimizer` (CPU
 platform, 100 iterations): how many ended more than 480 kJ/mol below the minimum, where no molecule is. That minimiser's
-first step is long whatever the forces are, and where it crushes a bond below 0.7 of its length nothing in the labels holds
-the energy up.
+first step is long whatever the forces are, and crushes and tears bonds; with the weights of the first stretch, which had
+not seen the kinds `scatter` and `hole`, 26 of 31 were lost from 0.03 Å.
 
 {table(["shaken by, Å", "lost"], [[f"{a:g}", f"{n} of {m['molecules']}"] for a, n in m["lost"]])}"""
         )
@@ -286,23 +294,28 @@ length; mean temperature {d["mean_temperature"]:.0f} K.
     if "conservation" in report:
         c = report["conservation"]
         rows = [
-            [step, r["slope_kJ_per_ps"], r["standard_error"], r["std_kJ"]]
+            [
+                step,
+                r["slope_kJ_per_ps"],
+                r["standard_error_by_blocks"],
+                c[step]["standard_error_of_a_slope"],
+                r["std_kJ"],
+                f"{r['conserved_slope_kJ_per_ps']:.1e}",
+                r["conserved_std_kJ"],
+            ]
             for step in ("0.5 fs", "0.25 fs")
-            for r in c[step]
+            for r in c[step]["runs"]
         ]
         text.append(
-            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps{"" if c["picoseconds"] >= c["picoseconds_wanted"] else f" (of {c['picoseconds_wanted']:g} that are wanted)"}, {c["dtype"]}; kJ/mol. Halving the step divides
-the deviation by {c["std_ratio"]:.2f}, and the slopes by {_mean_slope(c["0.5 fs"]) / _mean_slope(c["0.25 fs"]):.1f} in the mean of their absolute values. They come from the step, then:
-the total energy differs from the one that a Verlet step conserves by a term of second order in the step, which moves
-with the slow exchange of energy between the few vibrations of one molecule.
+            f"""Without a thermostat, alanine dipeptide, {c["picoseconds"]:.3g} ps{"" if c["picoseconds"] >= c["picoseconds_wanted"] else f" (of {c['picoseconds_wanted']:g} that are wanted)"}, {c["dtype"]}; kJ/mol. Halving the step divides the
+deviation by {c["std_ratio"]:.2f}. The total energy differs from what the steps of Verlet's integrator conserve by a term of
+second order in the step, which moves with the slow exchange of energy between the few vibrations of one molecule: blocks
+inside a run are not independent, and the error of a slope is taken from the {len(c["0.5 fs"]["runs"])} seeds where that is larger. With the term added
+(last columns; Hairer, Lubich, Wanner 2003, doi:10.1017/S0962492902000144) next to nothing moves.
 
-{table(["step", "slope per ps", "standard error", "standard deviation"], rows)}"""
+{table(["step", "slope per ps", "error by blocks", "error by seeds", "deviation", "conserved: slope", "conserved: deviation"], rows)}"""
         )
     return "\n".join(text)
-
-
-def _mean_slope(rows: list[dict]) -> float:
-    return float(np.mean([abs(row["slope_kJ_per_ps"]) for row in rows]))
 
 
 def _data(manifest: dict) -> str:
@@ -317,7 +330,7 @@ def _data(manifest: dict) -> str:
 
 `manifest.json` has every molecule with its part of the split, its seed and its number of labels;
 `labels_sample.npz` has some thousand of the labels themselves. `python -m training.make_data --out labels` makes all of
-them again, and four kinds more than these weights have seen: `scan`, `backbone`, `descent` and `stack`.
+them again, but for the kind `hole`, which `training.holes` finds with a trained potential.
 
 {table(["class", "train", "validation", "test", "labels"], rows)}"""
 
@@ -337,14 +350,12 @@ def _curve(curve: list[dict]) -> str:
     ]
     return f"""## Learning curve
 
-Averaged weights on the validation molecules, everything included (from the fourth pass on the kind `contact` too).
+Averaged weights on the validation molecules; places where no molecule is (`scatter`, `hole`) are left out.
 
 {table(["stretch", "pass", "step", "minutes", "rate", "force MAE", "relative energy MAE"], rows)}
-The curve had not flattened when the time was spent. A training anew with all kinds of labels, 62 passes in 5.4 minutes on
-one H200 (`--device cuda --graphs --pairs 32000`), had 1.05 kcal/mol/Å and 0.73 kcal/mol on the same unseen molecules where
-these weights have 1.23 and 1.06, 0.51 for conformers, and bound two stacked benzenes by 3.5. But 26 of the 31 minima shaken
-by 0.03 Å were lost in minimisation (above): more training digs deeper where there are no labels. It is not what is shipped;
-what it lacks is labels of crushed and scattered molecules.
+The learning rate is made to end with the time, so that the flat end of a stretch does not say that longer training is of no
+use. The weights of the first stretch alone are not shipped: OpenMM's minimiser found holes with them beside the minima of
+26 of 31 molecules, where nothing in the labels had said that energies are high.
 """
 
 
@@ -356,10 +367,10 @@ def _use() -> str:
 - **Chemistry that it has not seen**: azides, diazo compounds, cumulenes, peroxides, small strained rings are rare in the
   data or absent from it; the list of the worst molecules above is the place to look. Bonds were stretched up to 1.5
   times, so that dynamics does not fall over: reactions are not described.
-- **Minimisation from a bad start**: see the table above. Minimise the classical System first, and look at the energy
-  afterwards.
-- **Stacking and close contacts**: see the table of dimers: two benzenes face to face attract each other more than twice
-  too much, and the wall inside 1.5 Å, hundreds of kcal/mol high, is off by up to 40 %, mostly too soft.
+- **Where no molecule is**: crushed, torn and scattered atoms have high energies, as they should, but with errors of a tenth
+  (the kind `scatter` above). Look at the bonds after a minimisation all the same: it has been tried from 0.2 Å, no further.
+- **Weak attractions and close contacts**: see the table of dimers. In one orientation each, water is bound to an amide by
+  less than half of what GFN2-xTB has; the walls inside 1.5 Å, hundreds of kcal/mol high, are within a quarter of its.
 - **Long range**: nothing beyond the cutoff between two molecules. Dipoles further apart than 5 Å do not feel each other.
 - **Condensed phases** were not in the data; clusters up to five waters were.
 - **σ** ranks errors; it is smaller than them, and it is no error bar.
@@ -369,8 +380,17 @@ def _use() -> str:
 ```
 pip install torch rdkit tblite scipy matplotlib
 python -m training.make_data --out labels --workers 2
-python -m training.train --labels labels --out run --epochs 12 --processes 2 --pairs 4500
-python -m training.export --run run --labels labels --out openmm_nn/bundled
+python -m training.train --labels labels --out first --device cuda --graphs --pairs 32000 --epochs 100000 --minutes 5.6 \\
+    --curve 30   # on a CPU: --processes 2 --pairs 4500 --minutes 90
+python -m training.export --run first --labels labels --out first
+python -m training.holes --labels labels --model first/hcno-1.pt --turn 1
+python -m training.train --labels labels --out second --start first/last.pt --rate 6e-4 --processes 2 --pairs 4500 \\
+    --epochs 1000 --minutes 10
+python -m training.export --run second --labels labels --out second
+python -m training.holes --labels labels --model second/hcno-1.pt --turn 2
+python -m training.train --labels labels --out third --start second/last.pt --rate 6e-4 --processes 2 --pairs 4500 \\
+    --epochs 1000 --minutes 40
+python -m training.export --run third --labels labels --out openmm_nn/bundled
 python -m training.torsion_map --reference training/reference/alanine_dipeptide_map.npz
 python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
     --only errors spread conformers torsions dimers minimisation speed

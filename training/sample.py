@@ -10,7 +10,7 @@ The sampling only has to be broad and cheap; every geometry is labelled by GFN2-
 ``stretch``  one bond or one intermolecular distance compressed or stretched
 ``contact``  in a cluster, one atom pushed against an atom of another fragment, far inside contact or short of it
 
-`scans.py` has more: ``scan``, ``backbone``, ``stack`` and ``descent``.
+`scans.py` has more: ``scan``, ``backbone``, ``stack`` and ``descent``; `scatter.py` has ``scatter`` and ``hole``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from rdkit.Chem.rdMolTransforms import SetDihedralDeg
 
-KINDS = (
-    "relax", "minimum", "modes", "langevin", "torsion", "stretch", "contact", "scan", "backbone", "stack", "descent",
-)  # fmt: skip
 BOLTZMANN = 0.0019872043  # kcal/mol/K
 #: (kcal/mol/Angstrom)/(g/mol) in Angstrom/fs^2
 ACCELERATION = 4.184e-4
@@ -231,7 +228,7 @@ def stretches(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.rand
         elif bonds:
             bond = bonds[int(rng.integers(len(bonds)))]
             j, k = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-            side = _side(molecule, j, k)
+            side = side_of(molecule, j, k)
             x[side] += (rng.uniform(0.75, 1.5) - 1.0) * (x[k] - x[j])
         frames.append(x)
     return frames
@@ -274,7 +271,7 @@ def contacts(molecule: Chem.Mol, minimum: Positions, samples: int, rng: np.rando
     return frames
 
 
-def _side(molecule: Chem.Mol, j: int, k: int) -> list[int]:
+def side_of(molecule: Chem.Mol, j: int, k: int) -> list[int]:
     side, queue = {k}, [k]
     while queue:
         for atom in molecule.GetAtomWithIdx(queue.pop()).GetNeighbors():

@@ -37,13 +37,15 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.dataset import Block, Epoch, Labels, batch_size, epoch
+from training.dataset import NOWHERE, Block, Epoch, Labels, batch_size, epoch
 from training.model import Committee
 
 logger = logging.getLogger(__name__)
 KCAL = 23.060547830619  # kcal/mol per eV
 #: Where forces pass this, in eV/Angstrom, their errors count for less.
 STEEP = 10.0
+#: Where a geometry lies higher than this, in eV an atom above the lowest of its molecule, it counts for less.
+HIGH = 0.3
 #: Largest norm of a gradient that is applied.
 CLIP = 200.0
 #: Largest relative difference between devices, of a loss and of its gradient.
@@ -88,8 +90,9 @@ def losses(model: Committee, block: Block, rows: Tensor, draws: Tensor, left_out
     weights = draws * seen
     energies, forces = energies_and_forces(model, block, rows, weights / weights.sum(0), training=True)
     truth = block.forces[rows]
-    # Far inside contact an error counts relative to the force.
+    # Far inside contact an error counts relative to the force, and where no molecule is, relative to the height.
     soft = 1.0 / (1.0 + torch.linalg.vector_norm(truth, dim=-1) / STEEP)
+    soft = soft * (HIGH / block.heights[rows].clamp(min=HIGH)).unsqueeze(1)
     norm = torch.linalg.vector_norm(forces - truth + 1e-12, dim=-1)
     error = (energies - block.energies[rows].to(energies.dtype)).abs() * seen
     energy = error.sum(0) / seen.sum(0) * soft.amin(1)
@@ -112,11 +115,14 @@ def flatten(model: Committee) -> Tensor:
 
 
 def evaluate(model: Committee, labels: Labels, pairs: int) -> dict[str, float]:
-    """Mean absolute errors of the committee's mean, kcal/mol and kcal/mol/Angstrom."""
+    """Mean absolute errors of the committee's mean, kcal/mol and kcal/mol/Angstrom, where there is a molecule."""
     force, energy, molecule = [], [], []
     model.eval()
     for block, rows in labels.batches(pairs):
         rows = rows.to(block.positions.device)
+        rows = rows[~torch.isin(block.kinds[rows], torch.tensor(NOWHERE, device=rows.device))]
+        if len(rows) == 0:
+            continue
         weights = torch.full((model.members, 1), 1.0 / model.members, device=rows.device)
         predicted, forces = energies_and_forces(model, block, rows, weights, training=False)
         force.append((forces - block.forces[rows]).abs().flatten())

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from openmm_nn import Potential, load_potential
 from openmm_nn.card import CARD_FILE, ModelCard
 from training import dynamics, sample, torsion_map
-from training.dataset import Labels
+from training.dataset import KINDS, WALL, Labels
 from training.label import Labeller
 from training.make_data import relax
 from training.model import Committee, read
@@ -47,8 +47,6 @@ from training.speed import speed
 logger = logging.getLogger(__name__)
 KCAL = 23.060547830619
 SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
-#: Kinds of geometry that reach far inside contact.
-WALL = [sample.KINDS.index(kind) for kind in ("contact", "scan")]
 REFERENCE = Path(__file__).resolve().parent / "reference" / "alanine_dipeptide_map.npz"
 #: Å, the standard deviation of every coordinate; and how far below a minimum no molecule is, kJ/mol.
 SHAKEN = (0.03, 0.1, 0.2)
@@ -135,8 +133,8 @@ def errors(model: Committee, labels: Labels, figure: Path | None) -> dict[str, o
 
     # The wall (`contact`, `scan`) has forces of hundreds of kcal/mol/Angstrom and is reported by itself.
     every = ~np.isin(p["kind"], WALL)
-    warm = (p["kind"] == sample.KINDS.index("langevin")) & (p["temperature"] <= 500)
-    by_kind = {k: p["kind"] == i for i, k in enumerate(sample.KINDS) if (p["kind"] == i).any()}
+    warm = (p["kind"] == KINDS.index("langevin")) & (p["temperature"] <= 500)
+    by_kind = {k: p["kind"] == i for i, k in enumerate(KINDS) if (p["kind"] == i).any()}
     by_temperature = {f"langevin {int(t)} K": p["temperature"] == t for t in np.unique(p["temperature"]) if t > 0}
     worst = sorted(
         (
@@ -260,16 +258,21 @@ def conformers(model: Committee, entries: list[dict]) -> dict[str, object]:
     }
 
 
-def minimisation(potential: Potential, entries: list[dict]) -> dict[str, object]:
-    """Minimise shaken minima of held-out molecules with OpenMM, and count those that end where no molecule is.
+def minimisation(potential: Potential, found: list[tuple[NDArray, NDArray]]) -> dict[str, object]:
+    """Minimise shaken minima with OpenMM, and count those that end where no molecule is.
 
     The minimiser's first step is long whatever the forces are, and where it crushes a bond a network may know no wall.
+
+    Parameters
+    ----------
+    potential : Potential
+    found : list of tuples
+        Atomic numbers (n_atoms,) and positions of a minimum (n_atoms, 3), Angstrom.
     """
     platform = openmm.Platform.getPlatformByName("CPU")
     rng = np.random.default_rng(1)
     lost = dict.fromkeys(SHAKEN, 0)
-    found = minima(entries)[::2]
-    for _, numbers, positions, _ in found:
+    for numbers, positions in found:
         system = openmm.System()
         for number in numbers.tolist():
             system.addParticle(Element.getByAtomicNumber(number).mass)
@@ -279,7 +282,7 @@ def minimisation(potential: Potential, entries: list[dict]) -> dict[str, object]
         def energy(context: openmm.Context = context) -> float:
             return float(context.getState(energy=True).getPotentialEnergy()._value)
 
-        x = 0.1 * positions[0].astype(float)  # nm
+        x = 0.1 * positions.astype(float)  # nm
         context.setPositions(x)
         least = energy() - HOLE
         for amplitude in SHAKEN:
@@ -450,7 +453,7 @@ def main() -> None:
             case "dimers":
                 value = dimers(model)
             case "minimisation":
-                value = minimisation(moved, entries)
+                value = minimisation(moved, [(numbers, x[0]) for _, numbers, x, _ in minima(entries)])
             case "speed":
                 value = speed(arguments.model, REFERENCE)
             case "dynamics":

@@ -44,9 +44,9 @@ EV, KCAL, ANGSTROM = ENERGY_UNITS["eV"], ENERGY_UNITS["kcal/mol"], LENGTH_UNITS[
 
 def make_labels(smiles: str, count: int, folder: Path) -> int:
     """About `count` labels of one molecule; those that are there already are kept."""
-    # One molecule gives about 90 labels at scale 1.
+    # One molecule gives about 115 labels at scale 1.
     molecule = Molecule(smiles, "cluster" if "." in smiles else "single", "train")
-    manifest = make_data.make_data(folder, [molecule], workers=1, scale=count / 90)
+    manifest = make_data.make_data(folder, [molecule], workers=1, scale=count / 115)
     return int(manifest["labels"])
 
 

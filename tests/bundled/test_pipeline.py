@@ -18,12 +18,13 @@ pytest.importorskip("tblite", reason="tblite makes the labels: pip install tblit
 
 from rdkit import Chem
 
-from training import dataset, export, make_data, sample, scans, train
+from training import dataset, export, holes, make_data, sample, scans, scatter, torsion_map, train
 from training.dataset import Labels
 from training.model import Committee
 from training.molecules import Molecule, molecule_set
 
 EPOCHS = 24
+KCAL = 23.060547830619
 SMILES = ("O", "CO", "O.O")
 
 
@@ -160,10 +161,86 @@ def test_stacked_rings_and_ways_down():
     assert scans.stacks(sample.embed("O.O", 1, 1), minimum[:6], 3, np.random.default_rng(1)) == []
 
     labels = make_data.label_molecule(Molecule("CC(=O)NCC(=O)NC", "peptide", "train"), 0.1)
-    descents = labels["kinds"] == sample.KINDS.index("descent")
+    descents = labels["kinds"] == dataset.KINDS.index("descent")
     assert descents.sum() >= 4
     # The end of a way down is lower than its start.
     assert labels["energies"][descents][-1] < labels["energies"][descents][0]
+
+
+def test_crushed_and_scattered_molecules_are_high():
+    molecule = sample.embed("CC(=O)NC", 1, 1)
+    minimum = molecule.GetConformer().GetPositions()
+    forces = sample.gradient_function(molecule)
+    frames = scatter.scattered(molecule, minimum, lambda x: -forces(x), 16, np.random.default_rng(1))
+    assert len(frames) == 16
+    bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()])
+
+    def lengths(x):
+        return np.linalg.norm(x[bonds[:, 0]] - x[bonds[:, 1]], axis=1)
+
+    ratios = [lengths(x) / lengths(minimum) for x in frames]
+    assert min(r.min() for r in ratios) < 0.7
+    assert max(r.max() for r in ratios) > 1.5
+
+    labels = make_data.label_molecule(Molecule("CC(=O)NC", "amide", "train"), 0.5)
+    nowhere = np.isin(labels["kinds"], dataset.NOWHERE)
+    height = (labels["energies"] - labels["energies"].min()) / len(labels["numbers"])  # eV an atom
+    assert nowhere.sum() >= 8
+    assert np.median(height[nowhere]) > 1.0 > height[~nowhere].max()
+    assert np.abs(labels["forces"][nowhere]).max() < scatter.LARGEST_FORCE
+
+
+def test_high_labels_count_for_less(labels):
+    every = Labels(labels)
+    block = every.blocks[6]
+    model = Committee(channels=8, messages=4, hidden=16)
+    rows, draws = torch.arange(4), torch.ones(4, 4)
+    nothing_left_out = torch.full((len(SMILES),), -1)
+    found = []
+    for height in (0.1, 2 * train.HIGH):
+        block.heights = torch.full_like(block.heights, height)
+        found.append([float(x.detach()) for x in train.losses(model, block, rows, draws, nothing_left_out)])
+    assert found[0] == pytest.approx([2 * x for x in found[1]])
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_holes_are_found(hole):
+    # Two atoms on a spring, which has a hole beside its minimum or not.
+    def spring(positions):
+        distance = (positions[0] - positions[1]).norm()
+        energy = 1e5 * (distance - 0.074) ** 2
+        return energy - 2000.0 * torch.exp(-(((distance - 0.12) / 0.03) ** 2)) if hole else energy
+
+    potential = load_potential(spring)
+    minimum = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]])
+    found = holes.holes(potential, np.array([1, 1]), minimum, np.random.default_rng(1))
+    assert all(abs(np.linalg.norm(x[0] - x[1]) - 0.74) > holes.AWAY for x in found)
+    assert bool(found) == hole
+
+
+def test_minima_are_paired():
+    molecule = sample.embed(torsion_map.SMILES, 3, 5)
+    numbers = [a.GetAtomicNum() for a in molecule.GetAtoms()]
+    assert len(numbers) == 22
+    field = sample.force_field(molecule)
+
+    def surface(x, bias=0.0):
+        flat = x.ravel().tolist()
+        energy, gradient = field.CalcEnergy(flat), np.array(field.CalcGrad(flat)).reshape(-1, 3)
+        y = torch.tensor(x, requires_grad=True)
+        phi = torsion_map.dihedrals(y, torch.tensor([torsion_map.PHI]))
+        term = bias * (1 - torch.cos(phi - np.radians(60.0))).sum()
+        (push,) = torch.autograd.grad(term, y)
+        return (energy + float(term.detach())) / KCAL, -(gradient + push.numpy()) / KCAL
+
+    starts = [c.GetPositions() for c in molecule.GetConformers()]
+    same = torsion_map.pair_minima(surface, surface, starts)
+    assert len(same["minima"]) >= 2
+    assert same["minima_of_the_reference_alone"] == same["minima_of_the_potential_alone"] == []
+    assert all(a == b for a, b in same["minima"])
+    # A strong pull to one phi leaves less of them.
+    pulled = torsion_map.pair_minima(lambda x: surface(x, 100.0), surface, starts)
+    assert pulled["minima_of_the_reference_alone"] != []
 
 
 def test_split_and_molecules():
