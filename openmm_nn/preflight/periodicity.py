@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-_GAP = 0.3
+_GAP = 0.25
 """nm between a molecule and its image in a box made for these checks: near, and no clash."""
 
 _LARGEST_SUPERCELL = 3000
