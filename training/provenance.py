@@ -169,9 +169,9 @@ def _errors(report: dict) -> str:
     return f"""## Errors on molecules that training never saw
 
 Forces (components) in kcal/mol/Å, energies in kcal/mol. The relative energy of a geometry is taken against the median
-of its molecule; the energy itself is an atomisation-like energy and matters in no simulation. `contact`
-and `scan`, which reach far inside contact, where forces are hundreds of kcal/mol/Å, are left out of everything but
-their own rows.
+of its molecule; the energy itself is an atomisation-like energy and matters in no simulation. `contact` and `scan`, which
+reach far inside contact, where forces are hundreds of kcal/mol/Å, and `scatter`, where no molecule is, are left out of
+everything but their own rows.
 
 {table(head, [row("all", e["all"]), row("300-500 K", e["thermal, 300-500 K"]), *classes])}
 By kind of geometry (`training/sample.py` says what they are):
