@@ -130,6 +130,38 @@ def test_what_is_kept_is_not_used_elsewhere(native: str, platform: PlatformCase)
         assert np.allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
 
 
+def test_a_step_that_failed_leaves_no_forces(native: str) -> None:
+    """A force fails once in the middle of the second step; what follows is what follows from there."""
+
+    def system_with(fails: int) -> mm.System:
+        system, calls = oscillators(), 0
+
+        def compute(state: mm.State) -> tuple[float, np.ndarray]:
+            nonlocal calls
+            calls += 1
+            if calls == fails:
+                raise RuntimeError("once")
+            return 0.0, np.zeros((len(MASSES), 3))
+
+        force = mm.PythonForce(compute)
+        force.setForceGroup(0)
+        system.addForce(force)
+        return system
+
+    groups = ((0, 4), (1, 2), (2, 1))
+    context = context_of(system_with(7), multistep(0.002, *groups))
+    with pytest.raises(Exception, match="once"):
+        context.getIntegrator().step(2)
+    x, v = state_of(context)
+    fresh = context_of(system_with(0), multistep(0.002, *groups))
+    fresh.setPositions(x)
+    fresh.setVelocities(v)
+    for one in (context, fresh):
+        one.getIntegrator().step(1)
+    for found, expected in zip(state_of(context), state_of(fresh), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
 def argon(side: int = 5) -> tuple[mm.System, np.ndarray]:
     """A periodic lattice of identical atoms, which a GPU platform sorts anew now and then."""
     spacing = 0.4

@@ -125,6 +125,7 @@ void MultistepLangevinIntegrator::step(int steps) {
         for (size_t level = 1; level < levels.size(); level++)
             if (!impulses.applyKept(level, 0.5*levels[level].every*inner.getStepSize()))
                 impulse(level, 0.5);
+        impulses.forget(); // a step that fails on its way has moved particles
         for (int j = 0; j < numInner; j++) {
             for (size_t level = 1; level < levels.size(); level++)
                 if (j > 0 && j%levels[level].every == 0)
