@@ -1,6 +1,6 @@
 """From a SMILES to molecular dynamics with a potential of your own: data, training, export, simulation.
 
-    python examples/04_train_a_potential/train_a_potential.py                       # N-methylacetamide, some minutes
+    python examples/04_train_a_potential/train_a_potential.py                       # N-methylacetamide, two minutes
     python examples/04_train_a_potential/train_a_potential.py --smiles CO --labels 300 --epochs 40
 
 The steps are those that made the bundled potential, by the same functions, for one molecule:
@@ -44,9 +44,9 @@ EV, KCAL, ANGSTROM = ENERGY_UNITS["eV"], ENERGY_UNITS["kcal/mol"], LENGTH_UNITS[
 
 def make_labels(smiles: str, count: int, folder: Path) -> int:
     """About `count` labels of one molecule; those that are there already are kept."""
-    # One molecule gives about 115 labels at scale 1.
+    # One molecule gives about 103 labels at scale 1.
     molecule = Molecule(smiles, "cluster" if "." in smiles else "single", "train")
-    manifest = make_data.make_data(folder, [molecule], workers=1, scale=count / 115)
+    manifest = make_data.make_data(folder, [molecule], workers=1, scale=count / 103)
     return int(manifest["labels"])
 
 
