@@ -350,7 +350,8 @@ def _curve(curve: list[dict]) -> str:
     ]
     return f"""## Learning curve
 
-Averaged weights on the validation molecules; places where no molecule is (`scatter`, `hole`) are left out.
+Averaged weights on the validation molecules; places where no molecule is (`scatter`, `hole`) are left out, but for the
+second stretch.
 
 {table(["stretch", "pass", "step", "minutes", "rate", "force MAE", "relative energy MAE"], rows)}
 The learning rate is made to end with the time, so that the flat end of a stretch does not say that longer training is of no
@@ -373,7 +374,7 @@ def _use() -> str:
   less than half of what GFN2-xTB has; the walls inside 1.5 Å, hundreds of kcal/mol high, are within a quarter of its.
 - **Long range**: nothing beyond the cutoff between two molecules. Dipoles further apart than 5 Å do not feel each other.
 - **Condensed phases** were not in the data; clusters up to five waters were.
-- **σ** ranks errors; it is smaller than them, and it is no error bar.
+- **σ** ranks errors; it is no error bar.
 
 ## Make it again
 
