@@ -26,7 +26,7 @@ from openmm import app
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_nn import Potential, load_potential
-from training.make_data import Rows, write_manifest
+from training.make_data import Rows, write_labels, write_manifest
 from training.molecules import molecule_set
 from training.sample import Positions
 
@@ -39,7 +39,17 @@ LOOK = (0, 3, 20)
 AWAY = 0.05
 
 
-def minimised(system: openmm.System, start: Positions, steps: int = 100) -> list[Positions]:
+def molecule_context(potential: Potential, numbers: NDArray) -> openmm.Context:
+    """One molecule by the potential alone, on the CPU platform."""
+    system = openmm.System()
+    for number in numbers.tolist():
+        system.addParticle(app.Element.getByAtomicNumber(number).mass)
+    system.addForce(potential.create_force(atomic_numbers=numbers.tolist()))
+    platform = openmm.Platform.getPlatformByName("CPU")
+    return openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1"})
+
+
+def minimised(context: openmm.Context, start: Positions, steps: int = 100) -> list[Positions]:
     """The points that OpenMM's minimiser accepts, numbers `LOOK` and the last, Angstrom."""
     path: list[Positions] = []
 
@@ -48,8 +58,6 @@ def minimised(system: openmm.System, start: Positions, steps: int = 100) -> list
             path.append(10.0 * np.array(x).reshape(-1, 3))
             return not np.isfinite(x).all()
 
-    platform = openmm.Platform.getPlatformByName("CPU")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1"})
     context.setPositions(0.1 * start)
     openmm.LocalEnergyMinimizer.minimize(context, 10.0, steps, Reporter())
     chosen = sorted({k for k in LOOK if k < len(path)} | {len(path) - 1} if path else [])
@@ -58,13 +66,10 @@ def minimised(system: openmm.System, start: Positions, steps: int = 100) -> list
 
 def holes(potential: Potential, numbers: NDArray, minimum: Positions, rng: np.random.Generator) -> list[Positions]:
     """Where the minimiser goes from shaken copies of `minimum` (Angstrom), as far as that is away from it."""
-    system = openmm.System()
-    for number in numbers.tolist():
-        system.addParticle(app.Element.getByAtomicNumber(number).mass)
-    system.addForce(potential.create_force(atomic_numbers=numbers.tolist()))
-    found = []
+    context = molecule_context(potential, numbers)
+    found: list[Positions] = []
     for amplitude in SHAKEN:
-        found += minimised(system, minimum + rng.normal(size=minimum.shape) * amplitude)
+        found += minimised(context, minimum + rng.normal(size=minimum.shape) * amplitude)
     lengths = distances(minimum)
     return [frame for frame in found if np.sqrt(((distances(frame) - lengths) ** 2).mean()) > AWAY]
 
@@ -88,10 +93,7 @@ def _job(task: tuple[str, str, int, int]) -> int:
         for frame in holes(potential, data["numbers"], starts[turn % len(starts)], rng):
             rows.add(frame, "hole")
     arrays = (rows.arrays() or data) | {"hole_turns": np.array(turn)}
-    partial = Path(path).with_suffix(".part")
-    with partial.open("wb") as stream:
-        np.savez(stream, **arrays)
-    partial.replace(path)
+    write_labels(Path(path), arrays)
     return len(rows.rows) - before
 
 

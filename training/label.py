@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,14 +54,11 @@ class Labeller:
                 self._calculator.update(bohr)
             self._result = self._calculator.singlepoint(self._result)
         except RuntimeError:
+            self._result = None
+        label = _read(self._result)
+        if label is None:
             self._calculator, self._result = None, None
-            return None
-        energy = float(self._result.get("energy")) * HARTREE
-        forces = -np.asarray(self._result.get("gradient")) * (HARTREE / BOHR)
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
-            self._calculator, self._result = None, None
-            return None
-        return energy, forces
+        return label
 
     def afresh(self, positions: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]] | None:
         """The same of a geometry far from all others, without their charges, and with hot electrons where need be.
@@ -78,11 +77,23 @@ class Labeller:
             if temperature is not None:
                 calculator.set("temperature", temperature)
             try:
-                result = calculator.singlepoint()
+                label = _read(calculator.singlepoint())
             except RuntimeError:
                 continue
-            energy = float(result.get("energy")) * HARTREE
-            forces = -np.asarray(result.get("gradient")) * (HARTREE / BOHR)
-            if np.isfinite(energy) and np.isfinite(forces).all():
-                return energy, forces
+            if label is not None:
+                return label
         return None
+
+    def surface(self, positions: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
+        """Energy (eV) and forces for a minimiser: a high plateau where there are none."""
+        label = self(positions)
+        return label if label is not None else (1e6, np.zeros_like(positions))
+
+
+def _read(result: Any) -> tuple[float, NDArray[np.float64]] | None:
+    """Energy and forces of a result of tblite; None without one, or if they are not finite."""
+    if result is None:
+        return None
+    energy = float(result.get("energy")) * HARTREE
+    forces = -np.asarray(result.get("gradient")) * (HARTREE / BOHR)
+    return (energy, forces) if np.isfinite(energy) and np.isfinite(forces).all() else None

@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 LARGEST_FORCE = 20.0
 CONFORMERS = 3
 COUNTS = {"modes": 24, "langevin": 36, "torsion": 12, "stretch": 6}
-#: The same for the kind `contact`, which is about the wall.
-LARGEST_CONTACT_FORCE = 60.0
+#: Closest atoms, Angstrom, and largest force of kinds that are about the wall or about what is no molecule.
+LIMITS = dict.fromkeys(("contact", "scan"), (0.55, 60.0)) | dict.fromkeys(("scatter", "hole"), (0.35, 150.0))
 #: Geometries of the kind `contact` in every cluster.
 CONTACTS = 40
 #: Lines of the kind `scan` in every dimer (five geometries each), and in one whose two molecules both have a ring.
@@ -82,19 +82,12 @@ class Rows:
         stored = np.asarray(positions - positions.mean(0), dtype=np.float32)
         distances = np.linalg.norm(stored[:, None] - stored, axis=-1) + 9 * np.eye(len(stored))
         scattered = KINDS.index(kind) in NOWHERE
-        if distances.min() < (scatter.CLOSEST if scattered else 0.55):
+        closest, largest = LIMITS.get(kind, (0.55, LARGEST_FORCE))
+        if distances.min() < closest:
             return
         label = self.labeller.afresh(stored) if scattered else self.labeller(stored)
-        largest = LARGEST_CONTACT_FORCE if kind in ("contact", "scan") else LARGEST_FORCE
-        if scattered:
-            largest = scatter.LARGEST_FORCE
         if label is not None and np.abs(label[1]).max() < largest:
             self.rows.append((stored, label[0], label[1], KINDS.index(kind), temperature))
-
-    def surface(self, positions: NDArray) -> tuple[float, NDArray]:
-        """Energy (eV) and forces for a minimiser: a high plateau where there are none."""
-        label = self.labeller(positions)
-        return label if label is not None else (1e6, np.zeros_like(positions))
 
     def minima(self) -> list[NDArray]:
         """Geometries of the kind `minimum`."""
@@ -180,7 +173,7 @@ def add_scans(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) -> 
                 rows.add(frame, "scan")
     if molecule.group == "peptide":
         rng = np.random.default_rng((molecule.seed, 3))
-        for frame in scans.backbones(rdkit, rows.surface, round(BACKBONES * scale), rng):
+        for frame in scans.backbones(rdkit, rows.labeller.surface, round(BACKBONES * scale), rng):
             rows.add(frame, "backbone")
 
 
@@ -195,7 +188,7 @@ def add_descents(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float) 
     if molecule.group == "peptide":
         rng = np.random.default_rng((molecule.seed, 5))
         for index in range(round(DESCENTS * scale)):
-            for start in scans.held_backbone(rdkit, rows.surface, rng, 15, positive=index % 2 == 0)[-1:]:
+            for start in scans.held_backbone(rdkit, rows.labeller.surface, rng, 15, positive=index % 2 == 0)[-1:]:
                 for frame in [start, *sample.normal_modes(rdkit, start, 2, rng)]:
                     rows.add(frame, "descent")
                 path = relax(start, rows.labeller, 25)
@@ -209,7 +202,9 @@ def add_scattered(molecule: Molecule, rdkit: Chem.Mol, rows: Rows, scale: float)
     rng = np.random.default_rng((molecule.seed, 6))
     for index, start in enumerate(starts):
         samples = -(-round(SCATTERED * scale) // len(starts))
-        for frame in scatter.scattered(rdkit, start, lambda x: rows.surface(x)[1], samples, rng, first=index * samples):
+        for frame in scatter.scattered(
+            rdkit, start, lambda x: rows.labeller.surface(x)[1], samples, rng, first=index * samples
+        ):
             rows.add(frame, "scatter")
 
 
@@ -251,6 +246,14 @@ def relax(start: NDArray, labeller: Labeller, steps: int = 60) -> list[NDArray]:
     return [x for _, x in path[: lowest + 1]]
 
 
+def write_labels(target: Path, arrays: dict[str, NDArray]) -> None:
+    """Write the file of one molecule, all or nothing."""
+    partial = target.with_suffix(".part")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+    partial.replace(target)
+
+
 def _job(task: tuple[Molecule, float, str]) -> tuple[str, int]:
     molecule, scale, out = task
     target = Path(out) / f"{molecule.key}.npz"
@@ -259,10 +262,7 @@ def _job(task: tuple[Molecule, float, str]) -> tuple[str, int]:
         labels = label_molecule(molecule, scale) if before is None else complete(molecule, before, scale)
         if labels is None:
             return molecule.smiles, 0
-        partial = target.with_suffix(".part")
-        with partial.open("wb") as stream:
-            np.savez(stream, **labels)
-        partial.replace(target)
+        write_labels(target, labels)
     return molecule.smiles, len(np.load(target)["energies"])
 
 

@@ -19,9 +19,6 @@ from rdkit import Chem
 
 from training.sample import Positions, side_of
 
-#: Closest atoms and largest force of these kinds, Angstrom and eV/Angstrom.
-CLOSEST, LARGEST_FORCE = 0.35, 150.0
-
 
 def scattered(
     molecule: Chem.Mol,

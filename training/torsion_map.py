@@ -45,24 +45,13 @@ def relaxed(surface: Surface, start: NDArray, phi: float, psi: float, steps: int
     return surface(positions)[0], positions
 
 
-def gfn2(numbers: NDArray) -> Surface:
-    """GFN2-xTB for a minimiser: a high plateau where there is no energy."""
-    labeller = Labeller(numbers)
-
-    def surface(x: NDArray) -> tuple[float, NDArray]:
-        label = labeller(x)
-        return label if label is not None else (1e6, np.zeros_like(x))
-
-    return surface
-
-
 def reference_map(steps: int = 40) -> dict[str, NDArray]:
     """GFN2-xTB energies (24, 24), eV, positions (24, 24, n_atoms, 3), Angstrom, and atomic numbers."""
     rdkit = sample.embed(SMILES, 1, 5)
     if rdkit is None:
         raise RuntimeError("RDKit could not embed alanine dipeptide")
     numbers = np.array([a.GetAtomicNum() for a in rdkit.GetAtoms()])
-    surface = gfn2(numbers)
+    surface = Labeller(numbers).surface
     conformer = rdkit.GetConformer()
     n = len(GRID)
     energies = np.full((n, n), np.inf)
@@ -172,7 +161,7 @@ def compare(surface: Surface, reference: Path, steps: int = 60) -> dict[str, obj
         "rmse_below_6": float(np.sqrt((difference**2).mean())),
         "rmse_below_6_best_shift": float(difference.std()),
         "mae_below_6": float(np.abs(difference).mean()),
-        **pair_minima(surface, gfn2(data["numbers"]), starts),
+        **pair_minima(surface, Labeller(data["numbers"]).surface, starts),
         "map": np.round(energies, 3).tolist(),
         "reference_map": np.round(target, 3).tolist(),
     }

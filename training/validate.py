@@ -29,7 +29,6 @@ import numpy as np
 import openmm
 import torch
 from numpy.typing import NDArray
-from openmm.app import Element
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -39,6 +38,7 @@ from openmm_nn import Potential, load_potential
 from openmm_nn.card import CARD_FILE, ModelCard
 from training import dynamics, sample, torsion_map
 from training.dataset import KINDS, WALL, Labels
+from training.holes import SHAKEN, molecule_context
 from training.label import Labeller
 from training.make_data import relax
 from training.model import Committee, read
@@ -48,8 +48,7 @@ logger = logging.getLogger(__name__)
 KCAL = 23.060547830619
 SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
 REFERENCE = Path(__file__).resolve().parent / "reference" / "alanine_dipeptide_map.npz"
-#: Å, the standard deviation of every coordinate; and how far below a minimum no molecule is, kJ/mol.
-SHAKEN = (0.03, 0.1, 0.2)
+#: How far below a minimum no molecule is, kJ/mol.
 HOLE = 480.0
 CONFORMERS = REFERENCE.parent / "conformers.npz"
 
@@ -269,15 +268,10 @@ def minimisation(potential: Potential, found: list[tuple[NDArray, NDArray]]) -> 
     found : list of tuples
         Atomic numbers (n_atoms,) and positions of a minimum (n_atoms, 3), Angstrom.
     """
-    platform = openmm.Platform.getPlatformByName("CPU")
     rng = np.random.default_rng(1)
     lost = dict.fromkeys(SHAKEN, 0)
     for numbers, positions in found:
-        system = openmm.System()
-        for number in numbers.tolist():
-            system.addParticle(Element.getByAtomicNumber(number).mass)
-        system.addForce(potential.create_force(atomic_numbers=numbers.tolist()))
-        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1"})
+        context = molecule_context(potential, numbers)
 
         def energy(context: openmm.Context = context) -> float:
             return float(context.getState(energy=True).getPotentialEnergy()._value)

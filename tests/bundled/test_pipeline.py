@@ -187,7 +187,7 @@ def test_crushed_and_scattered_molecules_are_high():
     height = (labels["energies"] - labels["energies"].min()) / len(labels["numbers"])  # eV an atom
     assert nowhere.sum() >= 8
     assert np.median(height[nowhere]) > 1.0 > height[~nowhere].max()
-    assert np.abs(labels["forces"][nowhere]).max() < scatter.LARGEST_FORCE
+    assert np.abs(labels["forces"][nowhere]).max() < make_data.LIMITS["scatter"][1]
 
 
 def test_high_labels_count_for_less(labels):
