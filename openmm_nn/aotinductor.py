@@ -28,6 +28,7 @@ from .card import CARD_FILE, ModelCard
 from .errors import MissingDependencyError, ModelError, UnsupportedError, message
 from .example import example_inputs
 from .modelfile import check_callable
+from .native.build import links_own_runtime
 from .package import DERIVATIVE_PREFIX, PARALLEL, SERIAL, WEIGHTS_INPUT, PackageRunner
 from .processor import BASELINES, compiled_features
 from .runner import ModuleRunner, RunnerResult
@@ -295,6 +296,12 @@ def _target(portable: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
             message("format", "'aotinductor', but there is no C++ compiler", "a machine with g++ or clang++",
                     "apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler, or set CXX")
         ) from error  # fmt: skip
+    if links_own_runtime(compiler):
+        raise MissingDependencyError(
+            message("format", f"'aotinductor', with {shlex.join(compiler)}, which puts a copy of libstdc++ into what "
+                    "it links, beside that of torch", "a compiler that shares torch's, without -static-libstdc++",
+                    "set CXX to another, /usr/bin/g++ for example")
+        )  # fmt: skip
     options: dict[str, Any] = {}
     march = getattr(config.cpp, "march", None) or "native"
     if portable:

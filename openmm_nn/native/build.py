@@ -33,6 +33,7 @@ __all__ = [
     "cache_directory",
     "candidate_prefixes",
     "current_build_info",
+    "links_own_runtime",
     "missing_packages",
     "package_prefix",
     "read_build_info",
@@ -226,6 +227,39 @@ def _check_swig(swig: str) -> None:
         )
 
 
+def links_own_runtime(compiler: Sequence[str]) -> bool:
+    """Return whether a C++ compiler puts a copy of the C++ library into what it links, as with ``-static-libstdc++``.
+
+    Two copies in a process, torch's and another, take each other's locales for their own: std::regex, which
+    AOTInductor's code uses too, ends in a segmentation fault.
+
+    Parameters
+    ----------
+    compiler
+        The command.
+
+    Returns
+    -------
+    bool
+        False also where it does not compile at all.
+
+    Examples
+    --------
+    >>> from openmm_nn.native.build import links_own_runtime
+    >>> links_own_runtime(["g++"])
+    False
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    program = "#include <locale>\nbool probe() { return std::locale() == std::locale::classic(); }\n"
+    with tempfile.TemporaryDirectory(prefix="openmm_nn-") as folder:
+        library = Path(folder) / "probe.so"
+        options = ["-shared", "-fPIC", "-x", "c++", "-", "-o", str(library)]
+        subprocess.run([*compiler, *options], input=program, capture_output=True, encoding="utf-8", check=False)
+        content = library.read_bytes() if library.is_file() else b"libstdc++.so"
+    return b"libstdc++.so" not in content and b"libc++.so" not in content
+
+
 def _find_compiler() -> str:
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
     tried = []
@@ -237,14 +271,18 @@ def _find_compiler() -> str:
         program = "#include <optional>\nint main() { return std::optional<int>(0).value(); }\n"
         options = ["-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
         result = subprocess.run([*command, *options], input=program, capture_output=True, encoding="utf-8", check=False)
-        if result.returncode == 0:
+        if result.returncode != 0:
+            tried.append(f"{name} does not compile a program in C++17")
+        elif links_own_runtime(command):
+            tried.append(f"{name} puts a copy of libstdc++ into what it links")
+        else:
             return name
-        tried.append(f"{name} does not compile a program in C++17")
     raise _problem(
         "a C++ compiler",
         f"none ({'; '.join(tried)})",
-        "one that compiles C++17",
-        f"apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler; then {COMMAND}",
+        "one that compiles C++17 and shares the C++ library with torch and OpenMM",
+        "set CXX, to /usr/bin/g++ for example; or apt-get install g++ (Debian, Ubuntu), or "
+        f"conda install -c conda-forge cxx-compiler; then {COMMAND}",
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models import ModelSet
 from openmm_nn import ModelCard, Potential, export_potential, load_potential, trust_hash
 from openmm_nn.card import CARD_FILE
+from openmm_nn.native import build
 from openmm_nn.processor import processor_features
 from platforms import REFERENCE
 from refusals import refused
@@ -308,6 +309,27 @@ def test_no_compiler(tmp_path: pathlib.Path) -> None:
         refused(
             lambda: export_potential(Spring(), path, spring_card(), format="aotinductor"), r"C\+\+ compiler", "g\\+\\+"
         )
+
+
+def test_a_compiler_with_a_copy_of_the_standard_library(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside torch's libstdc++ its code ends in a segmentation fault: neither it nor the extension is compiled so."""
+    from torch._inductor import config
+
+    compiler = tmp_path / "g++"
+    compiler.write_text('#!/bin/sh\nexec g++ -static-libstdc++ "$@"\n')
+    compiler.chmod(0o755)
+    with config.patch({"cpp.cxx": (None, str(compiler))}):
+        refused(
+            lambda: export_potential(Spring(), tmp_path / "a.pt2", spring_card(), format="aotinductor"),
+            "copy of libstdc", "CXX",
+        )  # fmt: skip
+    assert not (tmp_path / "a.pt2").exists()
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(build.BuildError, match=r"copy of libstdc.*set CXX"):
+        build.build(tmp_path / "prefix", force=True)
+    assert not (tmp_path / "prefix").exists()
 
 
 def test_portable_where_that_is_not_known(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@
 #include <c10/util/Exception.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/ir/constants.h>
+#include <algorithm>
 #include <map>
 #include <optional>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -70,6 +70,43 @@ static size_t endOfText(const string& code, size_t i) {
     return i;
 }
 
+/**
+ * Whether the definition of __setstate__ that begins with a line is what torch writes for a method that is marked as
+ * unused: it can only raise.  Not by std::regex: libtorch has instances of its templates, which the dynamic linker takes
+ * for ours, and code of another GCC than torch's then ends in a segmentation fault.
+ */
+static bool onlyRaises(const string& code, size_t i) {
+    auto blanks = [&] {
+        i = std::min(code.find_first_not_of(' ', i), code.size());
+    };
+    auto text = [&](const string& expected) {
+        const bool found = (code.compare(i, expected.size(), expected) == 0);
+        i += (found ? expected.size() : 0);
+        return found;
+    };
+    auto name = [&](const string& besides) {
+        const size_t start = i;
+        while (i < code.size() && (isInside(code[i]) || besides.find(code[i]) != string::npos))
+            i++;
+        return code.substr(start, i-start);
+    };
+    blanks();
+    if (!text("def __setstate__(self: ") || name(".").empty() || !text(",\n"))
+        return false;
+    blanks();
+    if (name("").empty() || !text(": ") || name("").empty() || !text(") -> NoneType:\n"))
+        return false;
+    blanks();
+    const string variable = name("");
+    if (variable.size() < 2 || variable[0] != '_' || variable.find_first_not_of("0123456789", 1) != string::npos || !text(" = uninitialized(NoneType)\n"))
+        return false;
+    blanks();
+    if (!text("ops.prim.RaiseException(\"Cannot call @unused methods\", \"builtins.RuntimeError\")\n"))
+        return false;
+    blanks();
+    return text("return "+variable+"\n");
+}
+
 static void checkCalls(const string& code) {
     const string what = ", which may read or write files";
     // Only a point or getattr reaches it. Between a point and a name torch writes nothing.
@@ -109,13 +146,8 @@ static void checkCalls(const string& code) {
         if (end == string::npos || code.compare(end, 2, "\")") != 0 || namesFiles(code.substr(j+3, end-j-3)))
             refuse("code that names getattr"+what);
     }
-    // What torch writes for a method that is marked as unused: it can only raise.
-    const std::regex unused("^ *def __setstate__\\(self: [\\w.]+,\\n *\\w+: \\w+\\) -> NoneType:\\n *(_\\d+) = uninitialized\\(NoneType\\)\\n"
-            " *ops\\.prim\\.RaiseException\\(\"Cannot call @unused methods\", \"builtins\\.RuntimeError\"\\)\\n *return \\1\\n");
     for (size_t i = code.find("__setstate__"); i != string::npos; i = code.find("__setstate__", i+1)) {
-        const size_t line = code.rfind('\n', i)+1; // 0 where there is none
-        const string indent(code.find_first_not_of(' ', line)-line, ' '), definition = code.substr(line, 1000);
-        if (code.compare(line, i-line, indent+"def ") != 0 || !std::regex_search(definition, unused, std::regex_constants::match_continuous))
+        if (!onlyRaises(code, code.rfind('\n', i)+1)) // 0 where there is none
             refuse("code that runs while it is loaded (__setstate__)");
     }
 }
