@@ -351,6 +351,26 @@ class PackageRunner(ModuleRunner):
                         f"leave it out, or export the potential again with dtype={compiled!r} in its card")
             )  # fmt: skip
 
+    def run(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Run the code, and nothing else.
+
+        Parameters
+        ----------
+        tensors
+            The card's inputs, of the runner's dtype and on its device.
+
+        Returns
+        -------
+        sequence of torch.Tensor
+            What the code returns: the energy, the mean forces of the members, and derivatives.
+        """
+        import torch
+
+        count = self.card.committee_size
+        weights = [torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)] if self._weighted else []
+        result: Sequence[Any] = self._call(*tensors, *weights)
+        return result
+
     def _evaluate(
         self, inputs: Mapping[str, Any], forces: bool, derivatives: Sequence[str], members: bool
     ) -> RunnerResult:

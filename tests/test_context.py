@@ -12,7 +12,7 @@ import oracle
 from counting import counting_potential
 from models import TORCHFORCE_K, ModelSet
 from openmm_nn import create_system
-from platforms import REFERENCE, PlatformCase, energy_of, forces_of, positions_of, why_no_opencl_minimizer
+from platforms import PLATFORMS, REFERENCE, PlatformCase, energy_of, forces_of, positions_of, why_no_opencl_minimizer
 from systems import bare_system, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -44,6 +44,19 @@ def test_one_evaluation_a_step(
     context.getIntegrator().step(20)
     assert counter.calls - before == 20
     assert set(counter.atoms) == {6}
+
+
+@pytest.mark.parametrize("elsewhere", [case for case in PLATFORMS if case.name != "CUDA"], ids=str)
+def test_what_speaks_of_another_platform(
+    models: ModelSet, elsewhere: PlatformCase, native: str, positions: np.ndarray
+) -> None:
+    """A System whose model is to be recorded on a GPU is evaluated anywhere."""
+    energies = []
+    for properties in ({}, {"cuda_graphs": "true"}):
+        system = bare_system(6)
+        system.addForce(models.pair("edges").create_force(atomic_numbers=NUMBERS, properties=properties))
+        energies.append(energy_of(elsewhere.context(system, positions)))
+    elsewhere.check_energy(*energies)
 
 
 def test_statistics_count_the_same(

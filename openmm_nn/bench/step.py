@@ -17,6 +17,7 @@ from openmm import unit
 from .. import native
 from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import load_potential
+from ..package import PackageRunner
 from ..potential import Potential
 from ..runner import quiet_torchscript
 from .contexts import make_context, minimised, place, where
@@ -219,19 +220,14 @@ def _wait(contexts: Mapping[str, openmm.Context], device: str) -> None:
 def _bare_model(
     potential: Potential, hybrid: HybridSystem, positions: Any, threads: int, device: str, replay: bool
 ) -> Callable[[], None]:
-    """Return a function that evaluates the frozen module and its gradient, with all inputs made beforehand."""
+    """Return a function that evaluates energy and forces, and nothing else, with all inputs made beforehand."""
     import torch
     import vesin
 
     card = potential.card
     dtype = torch.float64 if card.dtype == "float64" else torch.float32
-    with quiet_torchscript():
-        module = copy.deepcopy(potential.module).eval().to(dtype).to(device)
-        numbers = torch.tensor([*hybrid.region.atomic_numbers, *(1 for _ in hybrid.links)])
-        for hook in ("specialize", *(["make_static"] if replay else [])):
-            if hasattr(module, hook):
-                getattr(module, hook)(numbers.to(device))
-        module = torch.jit.freeze(module)
+    numbers = torch.tensor([*hybrid.region.atomic_numbers, *(1 for _ in hybrid.links)])
+    run = _function(potential, numbers.to(device), dtype, replay)
     x = region_coordinates(hybrid, positions.value_in_unit(unit.nanometer)) / card.length_factor
     x -= x.mean(axis=0)
     values: dict[str, Any] = {
@@ -255,11 +251,7 @@ def _bare_model(
     def evaluate() -> None:
         if device == "cpu":
             torch.set_num_threads(threads)
-        moving = values["positions"].clone().requires_grad_(True)
-        output = module(*(moving if name == "positions" else values[name] for name in card.inputs))
-        energy = output[0] if isinstance(output, tuple) else output
-        if not card.returns_forces:
-            torch.autograd.grad(energy.sum(), moving)
+        run([values[name] for name in card.inputs])
 
     for _ in range(_WARM_UP):
         evaluate()
@@ -277,6 +269,32 @@ def _bare_model(
         graph.replay()
 
     return replay_it
+
+
+def _function(potential: Potential, numbers: Any, dtype: Any, replay: bool) -> Callable[[list[Any]], Any]:
+    """Return compiled code, or the frozen module and its gradient, as a function of the inputs."""
+    import torch
+
+    card = potential.card
+    runner = potential.runner(str(numbers.device)) if card.format == "aotinductor" else None
+    if isinstance(runner, PackageRunner):
+        return runner.run
+    with quiet_torchscript():
+        module = copy.deepcopy(potential.module).eval().to(dtype).to(numbers.device)
+        for hook in ("specialize", *(["make_static"] if replay else [])):
+            if hasattr(module, hook):
+                getattr(module, hook)(numbers)
+        module = torch.jit.freeze(module)
+    place = card.inputs.index("positions")
+
+    def evaluate(inputs: list[Any]) -> None:
+        moving = inputs[place] = inputs[place].clone().requires_grad_(True)
+        output = module(*inputs)
+        energy = output[0] if isinstance(output, tuple) else output
+        if not card.returns_forces:
+            torch.autograd.grad(energy.sum(), moving)
+
+    return evaluate
 
 
 def region_coordinates(hybrid: HybridSystem, x: Any) -> Any:

@@ -82,7 +82,7 @@ def test_other_precision(packages: Packages, engine: str, name: str, precision: 
 
 
 def test_properties(packages: Packages, native: str) -> None:
-    refused(lambda: in_a_context(packages("spring"), cuda_graphs="true"), "cuda_graphs")
+    in_a_context(packages("spring"), cuda_graphs="true")  # which speaks of another platform
     refused(lambda: in_a_context(packages("spring"), device="cuda:0"), "device")
 
 

@@ -3,6 +3,7 @@
 #include "Package.h"
 #include "TorchScriptRunner.h"
 #include "openmm/OpenMMException.h"
+#include <ATen/Context.h>
 
 using namespace OpenMM;
 using namespace OpenMMNN;
@@ -12,8 +13,10 @@ using std::string;
 std::shared_ptr<ModelRunner> OpenMMNN::createRunner(const NeuralForce& force, const std::vector<int64_t>& atomicNumbers,
         map<string, string> properties, bool platformDouble, const string& device) {
     const bool compiled = AOTInductorRunner::recognize(force.getModel());
-    // Code fits one kind of device.
-    properties.insert({"device", compiled && Package(force.getModel()).get("AOTI_DEVICE_KEY") == "cpu" ? "cpu" : device});
+    // Code fits one kind of device: on another one than the Context's it runs beside it.
+    const string madeFor = (compiled ? Package(force.getModel()).get("AOTI_DEVICE_KEY") : "");
+    const bool elsewhere = (madeFor == "cpu" || (madeFor == "cuda" && device == "cpu" && at::hasCUDA()));
+    properties.insert({"device", elsewhere ? madeFor : device});
     if (!compiled)
         return std::make_shared<TorchScriptRunner>(force.getModel(), force.getSignature(), atomicNumbers, properties, platformDouble);
     const string& hash = force.getModelHash();

@@ -43,9 +43,8 @@ TorchOptions::TorchOptions(const ModelSignature& signature, const map<string, st
         if (!device.has_index())
             device.set_index(0);
     }
-    cudaGraphs = (getProperty(properties, "cuda_graphs", "false") == "true");
-    if (cudaGraphs && device.is_cpu())
-        throw OpenMMException("NeuralForce: the property cuda_graphs is 'true'; the device is a CPU, so only 'false' is allowed");
+    // A System that is to be recorded on a GPU is analysed elsewhere, too.
+    cudaGraphs = (device.is_cuda() && getProperty(properties, "cuda_graphs", "false") == "true");
     string precision = getProperty(properties, "precision", "model");
     if (precision == "single")
         dtype = at::kFloat;

@@ -136,7 +136,7 @@ void CudaModelPipeline::updateInputs(ContextImpl& context, const Engine::Paramet
         return;
     if (hasReport)
         checkCuda(cuEventSynchronize(reported), "wait for the previous step"); // which reads what is about to change
-    if (engine.isPeriodic())
+    if (engine.isPeriodic() && !padded)
         engine.checkBox(vectors);
     const double cutoff = engine.getSignature().cutoff;
     for (int k = 0; padded && engine.isPeriodic() && k < 3; k++)
