@@ -259,6 +259,8 @@ def _add_multistep(commands: Any) -> None:
     command.add_argument("--outer", type=float, nargs="+", default=[3.0], help="of the potential, fs (default: 3)")
     command.add_argument("--medium", type=float, default=3.0, help="of the nonbonded terms, fs (default: %(default)s)")
     command.add_argument("--duration", type=float, default=2.0, help="of each run, ps (default: %(default)s)")
+    command.add_argument("--replicas", type=_count, default=1, help="runs of each step (default: %(default)s)")
+    command.add_argument("--seed", type=_count, default=1, help="of the first of them (default: %(default)s)")
 
 
 def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
@@ -271,6 +273,8 @@ def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
         medium=0.001 * given.medium,
         duration=given.duration,
         platform_name=given.platform,
+        seed=given.seed,
+        replicas=given.replicas,
     )
     return audit.to_text(), audit.to_json()
 

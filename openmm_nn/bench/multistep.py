@@ -26,6 +26,8 @@ def measure_multistep(
     medium: float = 0.003,
     duration: float = 2.0,
     platform_name: str = "CPU",
+    seed: int = 1,
+    replicas: int = 1,
 ) -> MultistepAudit:
     """Audit multiple time stepping on a region, and the molecules nearest to it if a size is given.
 
@@ -47,6 +49,8 @@ def measure_multistep(
         Of each run, ps; a quarter of it, 5 ps at most, comes before them.
     platform_name
         OpenMM platform.
+    seed, replicas
+        See `openmm_nn.simulation.audit_multistep`.
 
     Returns
     -------
@@ -68,6 +72,8 @@ def measure_multistep(
         duration=duration,
         equilibration=min(5.0, duration / 4.0),
         platform=platform_name,
+        seed=seed,
+        replicas=replicas,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,14 @@ class MultistepAudit:
         The largest outer step in fs whose observables and temperatures agree with the reference; ``None`` if none does.
     picoseconds
         Length of each run.
+    replicas
+        Runs of each step.
     """
 
     rows: tuple[MultistepRow, ...]
     recommended: float | None
     picoseconds: float
+    replicas: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit as plain data."""
@@ -111,7 +115,8 @@ class MultistepAudit:
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         advice = "none of these steps" if self.recommended is None else f"{self.recommended:g} fs"
-        return "\n".join([*lines, f"recommended outer step: {advice} (runs of {self.picoseconds:g} ps)"])
+        times = f"{self.replicas} times " if self.replicas > 1 else "runs of "
+        return "\n".join([*lines, f"recommended outer step: {advice} ({times}{self.picoseconds:g} ps)"])
 
     def __str__(self) -> str:
         return self.to_text()
@@ -121,7 +126,7 @@ class MultistepAudit:
 class _Run:
     context: openmm.Context
     levels: tuple[float, float, float]
-    series: dict[str, NDArray[np.float64]]
+    series: dict[str, list[NDArray[np.float64]]]
     slope: tuple[float, float] = (math.nan, math.nan)
 
 
@@ -141,13 +146,15 @@ def audit_multistep(
     platform: str = "CPU",
     platform_properties: dict[str, str] | None = None,
     seed: int = 1,
+    replicas: int = 1,
 ) -> MultistepAudit:
     """Compare multiple time stepping with the single-step run of the same hybrid.
 
-    Each outer step runs from the same equilibrated state, with a Langevin thermostat for observables and without one
+    Each outer step runs from the same equilibrated states, with a Langevin thermostat for observables and without one
     for the drift of the energy.  Bond lengths, angles and torsions of the region, the potential energy's parts and the
     temperatures of groups of degrees of freedom are compared with those of the reference, in standard errors from block
-    averages.  A short audit finds gross errors only; let it run for as long as the answer matters.
+    averages and, of several replicas, from their scatter too, which is what shows how well a slow torsion is known.  A
+    short audit finds gross errors only; let it run for as long as the answer matters.
 
     Parameters
     ----------
@@ -174,6 +181,8 @@ def audit_multistep(
         Of OpenMM.
     seed
         Of velocities and thermostats.
+    replicas
+        How many runs of each step, each equilibrated from velocities of its own.  The drift is that of the first.
 
     Returns
     -------
@@ -192,7 +201,7 @@ def audit_multistep(
     --------
     ::
 
-        audit = audit_multistep(hybrid, pdb.positions, outer=(0.002, 0.004, 0.006), duration=20.0)
+        audit = audit_multistep(hybrid, pdb.positions, outer=(0.002, 0.004, 0.006), duration=10.0, replicas=4)
         print(audit)
     """
     steps = [float(step) for step in outer]
@@ -201,37 +210,52 @@ def audit_multistep(
     for name, value in (("duration", duration), ("equilibration", equilibration), ("reference", reference)):
         if not value > 0:
             raise ParameterError(f"{name}: got {value!r}; allowed is a positive time in ps. Give 2.0 for 2 ps.")
+    if replicas < 1:
+        raise ParameterError(f"replicas: got {replicas!r}; allowed are 1 and more. Give 4 for four runs of each step.")
     chosen = openmm.Platform.getPlatformByName(platform)
     properties = dict(platform_properties or {})
 
-    def context_of(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+    def context_of(system: openmm.System, integrator: openmm.Integrator, number: int = seed) -> openmm.Context:
         if hasattr(integrator, "setRandomNumberSeed"):
-            integrator.setRandomNumberSeed(seed)
+            integrator.setRandomNumberSeed(number)
         return openmm.Context(system, integrator, chosen, properties)
 
     start = context_of(hybrid.system, openmm.LangevinMiddleIntegrator(temperature, 10.0, reference))
     start.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(start, 10.0, 200)
-    split = multistep_system(hybrid, start.getState(positions=True).getPositions(asNumpy=True) if match else None)
-    start.setVelocitiesToTemperature(temperature, seed)
-    start.getIntegrator().step(max(1, round(equilibration / reference)))
-    state = start.getState(positions=True, velocities=True)
+    minimised = start.getState(positions=True)
+    split = multistep_system(hybrid, minimised.getPositions(asNumpy=True) if match else None)
     geometry = _Geometry(hybrid)
+    states = []
+    for number in range(seed, seed + replicas):
+        start.setState(minimised)
+        start.setVelocitiesToTemperature(temperature, number)
+        start.getIntegrator().step(max(1, round(equilibration / reference)))
+        states.append(start.getState(positions=True, velocities=True))
 
-    def observe(system: openmm.System, integrator: openmm.Integrator, levels: tuple[float, float, float]) -> _Run:
-        context = context_of(system, integrator)
-        context.setState(state)
-        series: dict[str, list[float]] = {}
+    def observe(
+        system: openmm.System, make: Callable[[], openmm.Integrator], levels: tuple[float, float, float]
+    ) -> _Run:
+        contexts = []
+        series: dict[str, list[NDArray[np.float64]]] = {}
         every, count = _frames(duration, levels[0])
-        for _ in range(count):
-            integrator.step(every)
-            for name, value in geometry.sample(context).items():
-                series.setdefault(name, []).append(value)
-        return _Run(context, levels, {name: np.array(values) for name, values in series.items()})
+        for number, state in enumerate(states, seed):
+            integrator = make()
+            context = context_of(system, integrator, number)
+            contexts.append(context)
+            context.setState(state)
+            samples: dict[str, list[float]] = {}
+            for _ in range(count):
+                integrator.step(every)
+                for name, value in geometry.sample(context).items():
+                    samples.setdefault(name, []).append(value)
+            for name, values in samples.items():
+                series.setdefault(name, []).append(np.array(values))
+        return _Run(contexts[0], levels, series)
 
     def drift(system: openmm.System, integrator: openmm.Integrator, step: float) -> tuple[float, float]:
         context = context_of(system, integrator)
-        context.setState(state)
+        context.setState(states[0])
         every, count = _frames(duration, step)
         times, totals = [], []
         for number in range(count):
@@ -242,8 +266,8 @@ def audit_multistep(
             totals.append(total.value_in_unit(unit.kilojoule_per_mole))
         return _slope(np.array(times), np.array(totals) / geometry.number)
 
-    single = openmm.LangevinMiddleIntegrator(temperature, friction, reference)
     try:
+        single = partial(openmm.LangevinMiddleIntegrator, temperature, friction, reference)
         base = observe(hybrid.system, single, (reference,) * 3)
         base.slope = drift(hybrid.system, openmm.VerletIntegrator(reference), reference)
     except openmm.OpenMMException as error:
@@ -254,22 +278,24 @@ def audit_multistep(
     runs: list[_Run | None] = []
     every_level = [(step, _divisor(step, medium, fast), fast) for step in steps]
     for levels in every_level:
+        slow, middle, quick = levels
+        several = partial(multistep_integrator, temperature, friction, slow=slow, medium=middle, fast=quick)
         try:
-            integrator = multistep_integrator(temperature, friction, slow=levels[0], medium=levels[1], fast=levels[2])
-            run = observe(split, integrator, levels)
+            run = observe(split, several, levels)
         except openmm.OpenMMException:
             runs.append(None)
             continue
         with contextlib.suppress(openmm.OpenMMException):  # a resonance that friction damps
             run.slope = drift(split, microcanonical_integrator(*levels), levels[0])
-        runs.append(run if all(np.isfinite(values).all() for values in run.series.values()) else None)
+        finite = (np.isfinite(values).all() for replicated in run.series.values() for values in replicated)
+        runs.append(run if all(finite) else None)
     paces = iter(_paces([base, *(run for run in runs if run)]))
     first = next(paces)
     rows = [_row(base, base, first, first, geometry)]
     for levels, found in zip(every_level, runs, strict=True):
         rows.append(_row(found, base, next(paces), first, geometry) if found else _unstable(levels, geometry))
     sound = [row.outer for row in rows if row.verdict == "sound"]
-    return MultistepAudit(tuple(rows), max(sound) if sound else None, duration)
+    return MultistepAudit(tuple(rows), max(sound) if sound else None, duration, replicas)
 
 
 def _paces(runs: Sequence[_Run]) -> list[float]:
@@ -318,7 +344,7 @@ def _row(run: _Run, reference: _Run, pace: float, reference_pace: float, geometr
         levels=_femtoseconds(run.levels),
         speed=pace * _DAY / 1000.0,
         gain=pace / reference_pace,
-        temperatures={name: float(np.mean(run.series[f"T {name}"])) for name in geometry.groups},
+        temperatures={name: _estimate(run.series[f"T {name}"])[0] for name in geometry.groups},
         drift=run.slope[0],
         drift_error=run.slope[1],
         worst=worst,
@@ -344,10 +370,18 @@ def _blocks(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), max(errors)
 
 
-def _z(values: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    if values is reference:
+def _estimate(replicas: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Return the mean of runs of one length and its standard error: from their blocks or their scatter, the larger."""
+    means, errors = np.array([_blocks(values) for values in replicas]).T
+    count = len(means)
+    scatter = float(means.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
+    return float(means.mean()), max(float(np.linalg.norm(errors)) / count, scatter)
+
+
+def _z(run: Sequence[NDArray[np.float64]], reference: Sequence[NDArray[np.float64]]) -> float:
+    if run is reference:
         return 0.0
-    (mean, error), (mean0, error0) = _blocks(values), _blocks(reference)
+    (mean, error), (mean0, error0) = _estimate(run), _estimate(reference)
     spread = math.hypot(error, error0)
     return abs(mean - mean0) / spread if spread > 0 else 0.0 if mean == mean0 else math.inf
 

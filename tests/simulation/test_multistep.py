@@ -12,6 +12,7 @@ from openmm_nn import HybridSystem, create_hybrid_system, load_potential
 from openmm_nn.errors import ParameterError, UnsupportedError
 from openmm_nn.simulation import (
     audit_multistep,
+    multistep_audit,
     multistep_integrator,
     multistep_system,
 )
@@ -224,14 +225,14 @@ def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
 
     hybrid = create_hybrid_system(topology, system, load_potential(stiff), waters[:9])
     steps = {"medium": 0.001, "fast": 0.0005, "reference": 0.0005, "duration": 0.2, "equilibration": 0.1}
-    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, **steps)
+    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, replicas=2, **steps)
     verdicts = {row.outer: row.verdict for row in audit.rows}
     assert verdicts[0.5] == "reference"
     assert verdicts[1.0] == "sound"
     assert verdicts[6.0] != "sound"
     assert audit.recommended == 1.0
     text = audit.to_text()
-    assert "recommended outer step: 1 fs" in text
+    assert "recommended outer step: 1 fs (2 times 0.2 ps)" in text
     assert "T region H [K]" in text
     assert math.isclose(audit.to_json()["rows"][1]["levels"][0], 1.0)
 
@@ -242,3 +243,18 @@ def test_an_audit_needs_steps(native: str) -> None:
         audit_multistep(hybrid, x, outer=())
     with pytest.raises(ParameterError, match="duration: got -1"):
         audit_multistep(hybrid, x, duration=-1)
+    with pytest.raises(ParameterError, match="replicas: got 0"):
+        audit_multistep(hybrid, x, replicas=0)
+
+
+def test_what_changes_slowly_is_known_from_the_scatter_of_runs() -> None:
+    """Noise about a level of its own in each run: the levels' standard deviation over the root of their number."""
+    rng = np.random.default_rng(5)
+    levels = np.array([0.0, 1.0, 2.0, 3.0])
+    runs = [level + rng.normal(scale=0.01, size=200) for level in levels]
+    mean, error = multistep_audit._estimate(runs)
+    assert mean == pytest.approx(1.5, abs=0.01)
+    assert error == pytest.approx(levels.std(ddof=1) / 2.0, rel=0.02)
+    # Without levels of their own, what the blocks of one run of that length give.
+    noise = [rng.normal(size=400) for _ in range(4)]
+    assert 0.02 < multistep_audit._estimate(noise)[1] < 0.07
