@@ -15,6 +15,7 @@ import openmm
 from openmm import unit
 
 from .. import native
+from ..errors import ParameterError, message
 from ..hybrid import HybridSystem, create_hybrid_system
 from ..loading import load_potential
 from ..package import PackageRunner
@@ -139,6 +140,11 @@ def measure_step(
     subject = find_subject(structure, region, waters)
     classical = subject.make(True)
     loaded = load_potential(potential)
+    if cuda_graphs and loaded.card.format == "aotinductor":
+        raise ParameterError(
+            message("cuda_graphs", f"True for {loaded.card.name!r}, compiled, whose code Python cannot record alone",
+                    "potentials of TorchScript", "measure it with bench model --platform CUDA")
+        )  # fmt: skip
     properties = {"threads": str(threads)} if threads else {}
     if cuda_graphs:
         properties["cuda_graphs"] = "true"

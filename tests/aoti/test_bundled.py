@@ -1,13 +1,17 @@
 """The bundled potential, compiled, against its TorchScript file: the same function to the rounding of float32."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import torch
 
 from openmm_nn import Potential, load_potential
+from openmm_nn.bench import measure_step
 from openmm_nn.bench.model import compile_bundled
 from openmm_nn.bundled import BUNDLED
 from platforms import REFERENCE, energy_of, forces_of
+from refusals import refused
 from systems import bare_system
 
 NAME = "openmm-nn/hcno-1"
@@ -87,3 +91,16 @@ def test_in_a_context(compiled: Potential, scripted: Potential, engine: str, box
     energy, force = rounding(expected_forces)
     assert abs(found - expected) < energy
     np.testing.assert_allclose(found_forces, expected_forces, rtol=0, atol=force)
+
+
+def test_the_bench_measures_compiled_code(compiled: Potential, native: str, tmp_path: pathlib.Path) -> None:
+    assert compiled.data is not None
+    path = tmp_path / "hcno-1.pt2"
+    path.write_bytes(compiled.data)
+    side_chain = "resname ALA and name CB HB1 HB2 HB3"
+    result = measure_step(
+        "peptide", side_chain, potential=str(path), rounds=1, steps=1, platform_name="Reference", peers=False
+    )
+    assert set(result.times) == {"classical", "model", "classical + model", "hybrid"}
+    assert result.work["atoms"] == 5
+    refused(lambda: measure_step("peptide", potential=str(path), cuda_graphs=True), "cuda_graphs", "bench model")
