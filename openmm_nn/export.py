@@ -104,7 +104,7 @@ def export_potential(
         return _export_package(module, Path(path), card, example, portable, device)
     card = dataclasses.replace(card, format="torchscript")
     data = pack(_script(module, card, example), card)
-    _write(Path(path), data)
+    write_file(Path(path), data)
     return Potential(card, data=data)
 
 
@@ -122,7 +122,7 @@ def _export_package(
     if example is not None:
         _check_example(card, example)
     data, card = compile_package(module, card, example=example, portable=portable, device=device)
-    _write(path, data)
+    write_file(path, data)
     return Potential(card, data=data)
 
 
@@ -251,8 +251,21 @@ def _check_directory(path: Path) -> None:
         )
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
+def write_file(path: Path, data: bytes) -> None:
+    """Write a model file as a whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Where.
+    data
+        Its content.
+
+    Raises
+    ------
+    ParameterError
+        If its directory does not exist.
+    """
     _check_directory(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

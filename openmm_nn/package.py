@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import platform
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +25,16 @@ from .trust import check_trust
 
 __all__ = [
     "DERIVATIVE_PREFIX",
+    "IDENTITY_INPUT",
     "PARALLEL",
     "SERIAL",
+    "SPECIES_INPUT",
     "WEIGHTS_INPUT",
     "PackageInfo",
     "PackageRunner",
     "check_machine",
     "check_package",
+    "describe_package",
     "is_package",
     "make_runner",
     "read_package",
@@ -37,6 +42,10 @@ __all__ = [
 
 WEIGHTS_INPUT = "member_weights"
 """Input of a committee's graph: the weights (K,) of the members in the energy whose gradient is returned."""
+
+SPECIES_INPUT, IDENTITY_INPUT = "species", "identity"
+"""Inputs of another library's graph: in the place of atomic_numbers those of the elements in a list (N,), and a cell
+(3,3) of unit length, in which shifts of edges are lengths."""
 
 DERIVATIVE_PREFIX = "derivative:"
 """An output of the graph named ``derivative:p`` is the derivative of that energy by the parameter p."""
@@ -70,6 +79,10 @@ class PackageInfo:
         Version of torch that compiled it; empty if it does not say.
     models
         Names of the compiled codes inside.
+    species
+        Atomic numbers of the elements in the order of the input ``species``; empty if the graph has none.
+    values
+        Everything that it says.
     """
 
     card: ModelCard | None
@@ -81,6 +94,8 @@ class PackageInfo:
     features: tuple[str, ...]
     torch: str
     models: tuple[str, ...]
+    species: tuple[int, ...]
+    values: Mapping[str, str]
 
 
 def is_package(data: bytes) -> bool:
@@ -159,7 +174,36 @@ def read_package(data: bytes, name: str) -> PackageInfo:
         features=tuple(values.get("openmm_nn_processor", "").split()),
         torch=values.get("openmm_nn_torch", ""),
         models=tuple(sorted(models)),
+        species=tuple(int(word) for word in values.get("openmm_nn_species", "").split() if word.isdecimal()),
+        values=values,
     )
+
+
+def describe_package(data: bytes, values: Mapping[str, str]) -> bytes:
+    """Return a package that says something more of itself: one of another library, with a card.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    values
+        By name, such as ``openmm_nn_inputs``.
+
+    Returns
+    -------
+    bytes
+        The same for the same file and values, so that its hash can be trusted.
+    """
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if f"/{_FOLDER}" in entry.filename and entry.filename.endswith("_metadata.json"):
+                found = _strings(content)
+                if _DEVICE in found:
+                    content = json.dumps({**found, **values}, sort_keys=True).encode()
+            new.writestr(zipfile.ZipInfo(entry.filename, entry.date_time), content)
+    return result.getvalue()
 
 
 def _strings(text: bytes) -> dict[str, str]:
@@ -193,8 +237,8 @@ def check_package(info: PackageInfo, card: ModelCard, name: str) -> None:
         If inputs, outputs or dtype differ, or there are no forces.
     """
     inputs, outputs = info.inputs or card.inputs, info.outputs or card.outputs
-    expected = card.inputs + ((WEIGHTS_INPUT,) if inputs[-1:] == (WEIGHTS_INPUT,) else ())
-    if inputs != expected:
+    own = [name for name in inputs if name not in (IDENTITY_INPUT, WEIGHTS_INPUT)]
+    if tuple("atomic_numbers" if name == SPECIES_INPUT else name for name in own) != card.inputs:
         raise CardError(
             message(f"inputs of the card of {name}", ", ".join(card.inputs), f"those of its code: {', '.join(inputs)}",
                     "export the potential again with a card that fits")
@@ -342,7 +386,8 @@ class PackageRunner(ModuleRunner):
         check_machine(self._info, card.name, device)
         check_trust(hashlib.sha256(data).hexdigest(), card.name)
         self._outputs = self._info.outputs or card.outputs
-        self._weighted = self._info.inputs[-1:] == (WEIGHTS_INPUT,)
+        self._inputs = self._info.inputs or card.inputs
+        self._weighted = self._inputs[-1:] == (WEIGHTS_INPUT,)
         super().__init__(_Graph(data, self._info, device), card, device=device, precision=precision)
         compiled = str(self.dtype).removeprefix("torch.")
         if compiled != card.dtype:
@@ -350,6 +395,29 @@ class PackageRunner(ModuleRunner):
                 message("precision", repr(precision), f"'model': {card.name!r} is compiled for {card.dtype}",
                         f"leave it out, or export the potential again with dtype={compiled!r} in its card")
             )  # fmt: skip
+        self._make_constants()
+
+    def _make_constants(self) -> None:
+        import torch
+
+        table = torch.zeros(119, dtype=torch.int64)
+        if SPECIES_INPUT in self._inputs:
+            table[list(self._info.species)] = torch.arange(len(self._info.species))
+        self._species = table.to(self.device)
+        self._identity = torch.eye(3, dtype=self.dtype, device=self.device)
+
+    def _arranged(self, tensors: Sequence[Any], weights: Any) -> list[Any]:
+        """Return what the code takes, from the card's inputs."""
+        own = iter(tensors)
+        given: list[Any] = []
+        for name in self._inputs:
+            if name == IDENTITY_INPUT:
+                given.append(self._identity)
+            elif name == WEIGHTS_INPUT:
+                given.append(weights)
+            else:
+                given.append(self._species[next(own)] if name == SPECIES_INPUT else next(own))
+        return given
 
     def run(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Run the code, and nothing else.
@@ -367,8 +435,8 @@ class PackageRunner(ModuleRunner):
         import torch
 
         count = self.card.committee_size
-        weights = [torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)] if self._weighted else []
-        result: Sequence[Any] = self._call(*tensors, *weights)
+        weights = torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)
+        result: Sequence[Any] = self._call(*self._arranged(tensors, weights))
         return result
 
     def _evaluate(
@@ -388,7 +456,7 @@ class PackageRunner(ModuleRunner):
         rows = [mean]
         if members and forces and self._weighted:
             rows = [*torch.eye(count, dtype=self.dtype, device=self.device)]
-        results = [self._forward([*tensors, row] if self._weighted else tensors) for row in rows]
+        results = [self._forward(self._arranged(tensors, row)) for row in rows]
         energies = self._to_numpy(self._read_energy(results[0][0], atoms).to(torch.float64).sum(dim=1))
         found = None
         if forces:
@@ -397,7 +465,7 @@ class PackageRunner(ModuleRunner):
         values = {}
         if derivatives:
             # Those of the members are not asked for; the mean's are of the same pass as its forces.
-            last = results[0] if len(rows) == 1 else self._forward([*tensors, mean])
+            last = results[0] if len(rows) == 1 else self._forward(self._arranged(tensors, mean))
             values = {name: float(last[self._derivative(name)]) for name in derivatives}
         return energies, found, values
 

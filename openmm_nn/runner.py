@@ -358,7 +358,7 @@ class ModuleRunner:
         elif name == "energies":
             shapes = ((members,), ()) if members == 1 else ((members,),)
         else:
-            shapes = ((members, atoms), (atoms,)) if members == 1 else ((members, atoms),)
+            shapes = ((atoms,), (1, atoms), (atoms, 1)) if members == 1 else ((members, atoms),)
         if shape not in shapes:
             allowed = f"shape {' or '.join(map(str, shapes))} for {members} members and {atoms} atoms"
             raise self._wrong(name, energy, allowed, "correct the model, or outputs and committee_size in its card")

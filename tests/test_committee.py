@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import oracle
 from models import MEMBERS, ModelSet
@@ -110,6 +111,28 @@ def test_committee_of_a_callable(models: ModelSet, engine: str, positions: np.nd
     energies, forces = members(positions)
     REFERENCE.check_energy(energy_of(context), energies.mean())
     REFERENCE.check_forces(forces_of(context), forces.mean(axis=0))
+
+
+class Column(torch.nn.Module):
+    """Energies of atoms as (N,1)."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, positions: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
+        return self.inner(positions, atomic_numbers).unsqueeze(1)
+
+
+def test_atomic_energies_of_one_member_as_a_column(models: ModelSet, engine: str, positions: np.ndarray) -> None:
+    card = models.pair_card("plain", output="atomic_energies")
+    module = torch.jit.script(Column(models.pair_module("plain", output="atomic_energies")).eval())
+    system = bare_system(len(NUMBERS))
+    system.addForce(load_potential(module, card=card).create_force(atomic_numbers=NUMBERS))
+    context = REFERENCE.context(system, positions)
+    energy, forces = oracle.pair_energy_forces(positions, NUMBERS)
+    REFERENCE.check_energy(energy_of(context), energy)
+    REFERENCE.check_forces(forces_of(context), forces)
 
 
 def test_float32_atomic_energies_are_summed_in_double(models: ModelSet, engine: str) -> None:

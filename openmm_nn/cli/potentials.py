@@ -118,7 +118,8 @@ def _show(value: Any) -> str:
 
 
 def _signature(potential: Any) -> str:
-    schema = getattr(getattr(potential.module, "forward", None), "schema", None)
+    compiled = potential.card.format == "aotinductor"
+    schema = None if compiled else getattr(getattr(potential.module, "forward", None), "schema", None)
     if schema is not None:
         return str(schema).replace("__torch__.", "")
     return f"forward({', '.join(potential.card.inputs)}) -> {', '.join(potential.card.outputs)}"
@@ -172,10 +173,24 @@ def export(
             fail(f"FILE: got {str(target)!r}; allowed: a name that ends in .pt (TorchScript) or .pt2 (AOTInductor). "
                  "To fix: give such a name, or --format.")  # fmt: skip
         potential = load_potential(source, card=given, trust=trust)
+        if potential.card.format == "aotinductor":
+            _copy_package(potential, target, format_, changed=portable or device != "cpu")
+            return
         chosen = dataclasses.replace(potential.card, format="torchscript")
         format_ = format_ or ("aotinductor" if target.suffix == ".pt2" else "torchscript")
         written = export_potential(potential.module, target, chosen, format=format_, portable=portable, device=device)
         output.out.print(f"{target} is written, sha256 {written.sha256}", soft_wrap=True)
+
+
+def _copy_package(potential: Any, target: Path, format_: str | None, *, changed: bool) -> None:
+    """Write a compiled package as it is, with its card inside."""
+    from ..export import write_file
+
+    if (format_ or "aotinductor") != "aotinductor" or target.suffix != ".pt2" or changed:
+        fail(f"SOURCE: got {potential.card.name!r}, compiled code, which stays what it is; allowed: FILE ending in "
+             ".pt2, without --format, --portable and --device. To fix: export what it was compiled from.")  # fmt: skip
+    write_file(target, potential.data)
+    output.out.print(f"{target} is written, sha256 {potential.sha256}", soft_wrap=True)
 
 
 def _list_checks(wanted: bool) -> None:

@@ -62,9 +62,10 @@ class Format(Protocol):
 
         Returns
         -------
-        module : torch.nn.Module or torch.jit.ScriptModule
-            Takes and returns tensors as its card says. One that can be scripted (card.format ``"torchscript"``)
-            runs natively; it is not frozen.
+        module : torch.nn.Module, torch.jit.ScriptModule or bytes
+            A module takes and returns tensors as its card says. One that can be scripted (card.format
+            ``"torchscript"``) runs natively; it is not frozen. Bytes are a compiled package that describes itself, see
+            `openmm_nn.package`.
         card : ModelCard
             Its card.
 

@@ -21,6 +21,8 @@ from openmm_nn.errors import MissingDependencyError, ModelError, ParameterError,
 from openmm_nn.formats import find_format, formats, unavailable_formats
 from openmm_nn.formats.files import inspect_file
 from openmm_nn.formats.metatomic import Metatomic
+from openmm_nn.package import describe_package
+from openmm_nn.testing import check_potential
 from refusals import refused
 
 NUMBERS = [8, 1, 1]
@@ -146,6 +148,86 @@ def test_nequip_with_wrong_metadata(tmp_path: pathlib.Path, changes: dict[str, s
 def test_old_nequip(tmp_path: pathlib.Path) -> None:
     path = write(RescaleOutput(), "nequip.nn._rescale.RescaleOutput", tmp_path / "old.pth")
     with pytest.raises(UnsupportedError, match=r"RescaleOutput.*0\.7"):
+        load_potential(path)
+
+
+class Compiled(torch.nn.Module):
+    """What NequIP compiles for ASE: sums over edges of exp(-r), weighted by the type, and their forces."""
+
+    def forward(
+        self, pos: Tensor, edge_index: Tensor, atom_types: Tensor, cell: Tensor, edge_cell_shift: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        first, second = edge_index[0], edge_index[1]
+        vectors = pos[second] - pos[first] + edge_cell_shift @ cell.reshape(3, 3)
+        lengths = vectors.norm(2, 1, keepdim=True)
+        terms = torch.exp(-lengths) * (1.0 + atom_types[second]).unsqueeze(1)
+        pulls = terms * vectors / lengths
+        energies = torch.zeros_like(pos[:, :1]).index_add(0, first, terms)
+        forces = torch.zeros_like(pos).index_add(0, second, pulls).index_add(0, first, -pulls)
+        return energies, energies.sum(0, keepdim=True), forces, pulls.T @ vectors
+
+
+COMPILED = {
+    **NEQUIP,
+    "nequip_aoti_inputs": "pos edge_index atom_types cell edge_cell_shift",
+    "nequip_aoti_outputs": "atomic_energy total_energy forces stress",
+}
+
+
+@pytest.fixture(scope="module")
+def compiled_nequip(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    edges = torch.tensor([[i, j] for i in range(3) for j in range(3) if i != j]).T.contiguous()
+    x = torch.tensor(10.0 * POSITIONS)
+    arguments = (x, edges, torch.tensor([1, 0, 0]), torch.eye(3, dtype=x.dtype).unsqueeze(0), torch.zeros(6, 3).to(x))
+    atoms, pairs = torch.export.Dim("atoms", min=2), torch.export.Dim("edges", min=2)
+    shapes = ({0: atoms}, {1: pairs}, {0: atoms}, None, {0: pairs})
+    program = torch.export.export(Compiled(), arguments, dynamic_shapes=shapes)
+    path = tmp_path_factory.mktemp("nequip") / "water.nequip.pt2"
+    torch._inductor.aoti_compile_and_package(
+        program, package_path=str(path), inductor_configs={"aot_inductor.metadata": COMPILED}
+    )
+    return path
+
+
+@pytest.mark.timeout(600)
+def test_compiled_nequip(compiled_nequip: pathlib.Path, native: str, tmp_path: pathlib.Path) -> None:
+    """Machine code that takes types of atoms and shifts in units of the cell, natively and by Python."""
+    assert find_format(str(compiled_nequip)).name == "nequip"
+    potential = load_potential(compiled_nequip)
+    card = potential.card
+    assert (card.name, card.elements, card.cutoff, card.dtype) == ("water", ("H", "O"), 3.0, "float64")
+    assert (card.format, card.outputs) == ("aotinductor", ("atomic_energies", "forces"))
+    distances = np.linalg.norm(10.0 * (POSITIONS[:, None] - POSITIONS[None]), axis=-1)
+    weight = np.array([2.0, 1.0, 1.0])
+    expected = sum(weight[j] * np.exp(-distances[i, j]) for i in range(3) for j in range(3) if i != j)
+    assert potential.evaluate(POSITIONS, NUMBERS).energy / card.energy_factor == pytest.approx(expected, abs=1e-12)
+    check_potential(potential, NUMBERS, POSITIONS)
+    # It needs nobody who knows its family from then on.
+    again = tmp_path / "again.pt2"
+    assert potential.data is not None
+    again.write_bytes(potential.data)
+    assert find_format(str(again)) is None
+    assert load_potential(again).card == card
+    assert load_potential(compiled_nequip).sha256 == potential.sha256
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"nequip_aoti_inputs": COMPILED["nequip_aoti_inputs"] + " batch num_atoms"}, "batch.*--target ase"),
+        ({"nequip_aoti_outputs": "atomic_energy total_energy"}, "atomic_energy and forces.*--target ase"),
+        ({"nequip_aoti_inputs": ""}, r"nequip 0\.17"),
+        ({"nequip_custom_ops_libs": "openequivariance"}, "operators of openequivariance"),
+        ({"type_names": "H water_O"}, "types named water_O"),
+        ({"r_max": "three"}, "'three' as its r_max"),
+    ],
+)
+def test_compiled_nequip_that_cannot_be_used(
+    compiled_nequip: pathlib.Path, tmp_path: pathlib.Path, changes: dict[str, str], words: str
+) -> None:
+    path = tmp_path / "other.nequip.pt2"
+    path.write_bytes(describe_package(compiled_nequip.read_bytes(), changes))
+    with pytest.raises((ModelError, UnsupportedError), match=words):
         load_potential(path)
 
 

@@ -14,7 +14,7 @@ using std::string;
 using std::to_string;
 using std::vector;
 
-static const string weightsInput = "member_weights", derivativePrefix = "derivative:";
+static const string weightsInput = "member_weights", speciesInput = "species", identityInput = "identity", derivativePrefix = "derivative:";
 
 static string join(const vector<string>& words, const string& separator = ", ") {
     string text;
@@ -65,6 +65,7 @@ AOTInductorRunner::AOTInductorRunner(const string& model, const ModelSignature& 
     graphInputs = package.has("openmm_nn_inputs") ? package.getList("openmm_nn_inputs") : signature.inputs;
     graphOutputs = package.has("openmm_nn_outputs") ? package.getList("openmm_nn_outputs") : signature.outputs;
     checkGraph();
+    makeSpecies(package);
     std::unique_ptr<PrivateDirectory> directory(new PrivateDirectory());
     bool parallel = (options.threads == 0 ? at::get_num_threads() : options.threads) > 1;
     string path = package.unpack(parallel && package.hasModel("parallel") ? "parallel" : "model", *directory);
@@ -102,10 +103,11 @@ void AOTInductorRunner::checkMachine(const Package& package) const {
 }
 
 void AOTInductorRunner::checkGraph() const {
-    vector<string> expected = signature.inputs;
-    if (!graphInputs.empty() && graphInputs.back() == weightsInput)
-        expected.push_back(weightsInput);
-    if (graphInputs != expected)
+    vector<string> taken;
+    for (const string& name : graphInputs)
+        if (name != identityInput && !(name == weightsInput && &name == &graphInputs.back()))
+            taken.push_back(name == speciesInput ? "atomic_numbers" : name);
+    if (taken != signature.inputs)
         throw OpenMMException("NeuralForce: the compiled model takes "+join(graphInputs)+", but its card lists "+join(signature.inputs)+"; export it again with a card that fits");
     if (graphOutputs.empty() || graphOutputs[0] != signature.outputs[0])
         throw OpenMMException("NeuralForce: the compiled model returns "+join(graphOutputs)+", but its card lists "+join(signature.outputs)+"; export it again with a card that fits");
@@ -114,14 +116,42 @@ void AOTInductorRunner::checkGraph() const {
                 "Export the potential with openmm_nn.export_potential(..., format='aotinductor'), which compiles the gradient with the energy");
 }
 
+void AOTInductorRunner::makeSpecies(const Package& package) {
+    vector<int64_t> table(119, 0);
+    int64_t count = 0;
+    for (const string& number : package.getList("openmm_nn_species")) {
+        const int z = atoi(number.c_str());
+        if (z < 1 || z > 118)
+            throw OpenMMException("NeuralForce: the description of the compiled model lists '"+number+"' among its elements; atomic numbers from 1 to 118 are allowed. Load its file again");
+        table[z] = count++;
+    }
+    for (const string& name : graphInputs) {
+        if (name == speciesInput)
+            species = at::tensor(table, at::TensorOptions().dtype(at::kLong).device(options.device));
+        if (name == identityInput)
+            identity = at::eye(3, at::TensorOptions().dtype(options.dtype).device(options.device));
+    }
+    if (species.defined() && count == 0)
+        throw OpenMMException("NeuralForce: the compiled model takes species, and its description does not list their elements. Load its file again");
+}
+
 size_t AOTInductorRunner::outputIndex(const string& name) const {
     return std::find(graphOutputs.begin(), graphOutputs.end(), name)-graphOutputs.begin();
 }
 
-vector<at::Tensor> AOTInductorRunner::call(vector<at::Tensor> arguments, const at::Tensor& weights) {
-    if (weights.defined())
-        arguments.push_back(weights);
-    vector<at::Tensor> returned;
+vector<at::Tensor> AOTInductorRunner::call(const vector<at::Tensor>& inputs, const at::Tensor& weights) {
+    vector<at::Tensor> arguments, returned;
+    size_t next = 0;
+    for (const string& name : graphInputs) {
+        if (name == identityInput)
+            arguments.push_back(identity);
+        else if (next == inputs.size())
+            arguments.push_back(weights);
+        else if (name == speciesInput)
+            arguments.push_back(species.index_select(0, inputs[next++]));
+        else
+            arguments.push_back(inputs[next++]);
+    }
     try {
         returned = library->run(arguments);
     }

@@ -17,6 +17,9 @@ namespace OpenMMNN {
  * Beyond the inputs of the card the graph may take "member_weights" (K,), the weights w of the members in the energy
  * whose gradient it returns: F = -d(sum_k w_k E_k)/dx.  Beyond the outputs of the card it may return "forces" (N,3) and
  * "derivative:p" (), d(sum_k w_k E_k)/dp, for every parameter p.  The package's description lists both.
+ *
+ * The graph of another library may take "species" (N,) in the place of atomic_numbers, the places of the elements in a
+ * list of the description, and "identity" (3,3), a cell in which shifts of edges are lengths.
  */
 class AOTInductorRunner : public TorchRunner {
 public:
@@ -35,9 +38,11 @@ public:
 private:
     void checkMachine(const class Package& package) const;
     void checkGraph() const;
-    std::vector<at::Tensor> call(std::vector<at::Tensor> arguments, const at::Tensor& weights);
+    void makeSpecies(const class Package& package);
+    std::vector<at::Tensor> call(const std::vector<at::Tensor>& inputs, const at::Tensor& weights);
     size_t outputIndex(const std::string& name) const;
     std::vector<std::string> graphInputs, graphOutputs;
+    at::Tensor species, identity; // by atomic number; what is not taken is not defined
     std::unique_ptr<class PrivateDirectory> kernels; // outlives the library
     std::unique_ptr<torch::inductor::AOTIModelContainerRunner> library;
 };

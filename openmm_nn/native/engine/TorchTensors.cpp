@@ -140,7 +140,8 @@ at::Tensor TorchTensors::energy(const at::Tensor& energy, int64_t numAtoms) cons
         allowed = "of shape ("+to_string(members)+",), one energy a committee member";
     }
     else {
-        fits = (energy.dim() == 1 && members == 1 && energy.size(0) == numAtoms) ||
+        const bool column = (energy.dim() == 2 && energy.size(1) == 1);
+        fits = ((energy.dim() == 1 || column) && members == 1 && energy.size(0) == numAtoms) ||
                (energy.dim() == 2 && energy.size(0) == members && energy.size(1) == numAtoms);
         allowed = (members == 1 ? "of shape ("+to_string(numAtoms)+",)" : "of shape ("+to_string(members)+", "+to_string(numAtoms)+")")+", one energy an atom";
     }
