@@ -261,6 +261,7 @@ def _add_multistep(commands: Any) -> None:
     command.add_argument("--duration", type=float, default=2.0, help="of each run, ps (default: %(default)s)")
     command.add_argument("--replicas", type=_count, default=1, help="runs of each step (default: %(default)s)")
     command.add_argument("--seed", type=_count, default=1, help="of the first of them (default: %(default)s)")
+    command.add_argument("--half", action="store_true", help="single steps of half the length, too")
 
 
 def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
@@ -275,6 +276,7 @@ def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
         platform_name=given.platform,
         seed=given.seed,
         replicas=given.replicas,
+        half=given.half,
     )
     return audit.to_text(), audit.to_json()
 

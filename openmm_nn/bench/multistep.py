@@ -28,6 +28,7 @@ def measure_multistep(
     platform_name: str = "CPU",
     seed: int = 1,
     replicas: int = 1,
+    half: bool = False,
 ) -> MultistepAudit:
     """Audit multiple time stepping on a region, and the molecules nearest to it if a size is given.
 
@@ -49,7 +50,7 @@ def measure_multistep(
         Of each run, ps; a quarter of it, 5 ps at most, comes before them.
     platform_name
         OpenMM platform.
-    seed, replicas
+    seed, replicas, half
         See `openmm_nn.simulation.audit_multistep`.
 
     Returns
@@ -74,6 +75,7 @@ def measure_multistep(
         platform=platform_name,
         seed=seed,
         replicas=replicas,
+        half=half,
     )
 
 

@@ -55,6 +55,8 @@ class MultistepRow:
         That number.
     verdict
         ``reference``, ``sound``, ``biased`` or ``unstable``.
+    observables
+        Mean and standard error of every observable: K, kJ/mol, nm, nm^2 and cosines.
     """
 
     outer: float
@@ -67,6 +69,7 @@ class MultistepRow:
     worst: str
     z: float
     verdict: str
+    observables: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def audit_multistep(
     platform_properties: dict[str, str] | None = None,
     seed: int = 1,
     replicas: int = 1,
+    half: bool = False,
 ) -> MultistepAudit:
     """Compare multiple time stepping with the single-step run of the same hybrid.
 
@@ -183,6 +187,9 @@ def audit_multistep(
         Of velocities and thermostats.
     replicas
         How many runs of each step, each equilibrated from velocities of its own.  The drift is that of the first.
+    half
+        Whether single steps of half the reference's length get a row, the second: what it shows are the errors of the
+        reference, beside which those of multiple steps may be judged.
 
     Returns
     -------
@@ -277,6 +284,12 @@ def audit_multistep(
         ) from error
     runs: list[_Run | None] = []
     every_level = [(step, _divisor(step, medium, fast), fast) for step in steps]
+    if half:
+        shorter = reference / 2.0
+        single = partial(openmm.LangevinMiddleIntegrator, temperature, friction, shorter)
+        twice = observe(hybrid.system, single, (shorter,) * 3)
+        twice.slope = drift(hybrid.system, openmm.VerletIntegrator(shorter), shorter)
+        runs.append(twice)
     for levels in every_level:
         slow, middle, quick = levels
         several = partial(multistep_integrator, temperature, friction, slow=slow, medium=middle, fast=quick)
@@ -292,9 +305,9 @@ def audit_multistep(
     paces = iter(_paces([base, *(run for run in runs if run)]))
     first = next(paces)
     rows = [_row(base, base, first, first, geometry)]
-    for levels, found in zip(every_level, runs, strict=True):
+    for levels, found in zip([(reference / 2.0,) * 3] * half + every_level, runs, strict=True):
         rows.append(_row(found, base, next(paces), first, geometry) if found else _unstable(levels, geometry))
-    sound = [row.outer for row in rows if row.verdict == "sound"]
+    sound = [row.outer for row in rows[1 + half :] if row.verdict == "sound"]
     return MultistepAudit(tuple(rows), max(sound) if sound else None, duration, replicas)
 
 
@@ -331,7 +344,7 @@ def _divisor(step: float, medium: float, fast: float) -> float:
 def _unstable(levels: tuple[float, float, float], geometry: _Geometry) -> MultistepRow:
     lost = dict.fromkeys(geometry.groups, math.nan)
     return MultistepRow(
-        1000 * levels[0], _femtoseconds(levels), 0.0, 0.0, lost, math.nan, math.nan, "none", math.inf, "unstable"
+        1000 * levels[0], _femtoseconds(levels), 0.0, 0.0, lost, math.nan, math.nan, "none", math.inf, "unstable", {}
     )
 
 
@@ -350,6 +363,7 @@ def _row(run: _Run, reference: _Run, pace: float, reference_pace: float, geometr
         worst=worst,
         z=scores[worst],
         verdict=verdict,
+        observables={name: _estimate(values) for name, values in run.series.items()},
     )
 
 

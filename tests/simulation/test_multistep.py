@@ -225,7 +225,10 @@ def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
 
     hybrid = create_hybrid_system(topology, system, load_potential(stiff), waters[:9])
     steps = {"medium": 0.001, "fast": 0.0005, "reference": 0.0005, "duration": 0.2, "equilibration": 0.1}
-    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, replicas=2, **steps)
+    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, replicas=2, half=True, **steps)
+    assert [row.levels[0] for row in audit.rows] == [0.5, 0.25, 1.0, 6.0]
+    assert audit.rows[1].verdict == "sound"
+    assert audit.rows[2].observables["T region H"][1] > 0.0
     verdicts = {row.outer: row.verdict for row in audit.rows}
     assert verdicts[0.5] == "reference"
     assert verdicts[1.0] == "sound"
@@ -234,7 +237,7 @@ def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
     text = audit.to_text()
     assert "recommended outer step: 1 fs (2 times 0.2 ps)" in text
     assert "T region H [K]" in text
-    assert math.isclose(audit.to_json()["rows"][1]["levels"][0], 1.0)
+    assert math.isclose(audit.to_json()["rows"][2]["levels"][0], 1.0)
 
 
 def test_an_audit_needs_steps(native: str) -> None:
