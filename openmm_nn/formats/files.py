@@ -188,13 +188,15 @@ def _read_opcodes(data: bytes) -> tuple[list[str], list[str]]:
     return found, [text for text in strings if len(text) <= 100]
 
 
-def read_foreign_script(file: ForeignFile) -> Any:
+def read_foreign_script(file: ForeignFile, data: bytes | None = None) -> Any:
     """Read a TorchScript module of another library.
 
     Parameters
     ----------
     file
         The file.
+    data
+        What is read in the place of its content.
 
     Returns
     -------
@@ -207,7 +209,7 @@ def read_foreign_script(file: ForeignFile) -> Any:
         If torch cannot read it.
     """
     try:
-        data = file.path.read_bytes()
+        data = file.path.read_bytes() if data is None else data
         check_script_archive(data, str(file.path))
         with quiet_torchscript():
             module = read_script(data)

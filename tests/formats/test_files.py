@@ -115,7 +115,18 @@ def nequip(path: pathlib.Path, **changes: str) -> pathlib.Path:
 
 
 def test_every_family_is_there() -> None:
-    expected = {"torchani", "sevennet", "mace", "nequip", "metatomic", "aimnet2", "torchmdnet", "ase", "openmmml"}
+    expected = {
+        "torchani",
+        "sevennet",
+        "mace",
+        "nequip",
+        "deepmd",
+        "metatomic",
+        "aimnet2",
+        "torchmdnet",
+        "ase",
+        "openmmml",
+    }
     assert expected <= set(formats())
     assert not unavailable_formats()
 
@@ -227,6 +238,52 @@ def test_compiled_nequip_that_cannot_be_used(
 ) -> None:
     path = tmp_path / "other.nequip.pt2"
     path.write_bytes(describe_package(compiled_nequip.read_bytes(), changes))
+    with pytest.raises((ModelError, UnsupportedError), match=words):
+        load_potential(path)
+
+
+class EnergyModel(torch.nn.Module):
+    """What is asked of a frozen model of DeePMD-kit before it is used."""
+
+    def __init__(self, types: list[str], parameters: int = 0, compress: bool = False) -> None:
+        super().__init__()
+        self.types, self.parameter_count, self.compress = types, parameters, compress
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    @torch.jit.export
+    def get_type_map(self) -> list[str]:
+        return self.types
+
+    @torch.jit.export
+    def get_dim_fparam(self) -> int:
+        return self.parameter_count
+
+    @torch.jit.export
+    def get_dim_aparam(self) -> int:
+        return 0
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return positions.sum() * self.weight
+
+
+class DipoleModel(AtomGraphSequential):
+    """Another kind of model."""
+
+
+DEEPMD = "deepmd.pt.model.model."
+
+
+@pytest.mark.parametrize(
+    "module, name, words",
+    [
+        (EnergyModel(["H", "O"], compress=True), "ener_model.EnergyModel", "a compressed model.*dp compress was given"),
+        (EnergyModel(["H", "O"], parameters=2), "ener_model.EnergyModel", r"2 of fparam.*deepmd\.calculator\.DP"),
+        (EnergyModel(["H", "water_O"]), "ener_model.EnergyModel", "types named water_O.*type_map"),
+        (DipoleModel(), "dipole_model.DipoleModel", "of the kind DipoleModel; allowed: EnergyModel"),
+    ],
+)
+def test_deepmd_that_cannot_be_used(tmp_path: pathlib.Path, module: torch.nn.Module, name: str, words: str) -> None:
+    path = write(module, DEEPMD + name, tmp_path / "frozen.pth")
     with pytest.raises((ModelError, UnsupportedError), match=words):
         load_potential(path)
 
