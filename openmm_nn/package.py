@@ -243,6 +243,11 @@ def check_package(info: PackageInfo, card: ModelCard, name: str) -> None:
             message(f"inputs of the card of {name}", ", ".join(card.inputs), f"those of its code: {', '.join(inputs)}",
                     "export the potential again with a card that fits")
         )  # fmt: skip
+    if SPECIES_INPUT in inputs and info.species != _numbers(card):
+        raise CardError(
+            message(f"elements of the card of {name}", ", ".join(card.elements or ()), "those that its code numbers",
+                    "load the file again that its library wrote")
+        )  # fmt: skip
     if outputs[:1] != card.outputs[:1]:
         raise CardError(
             message(f"outputs of the card of {name}", ", ".join(card.outputs),
@@ -258,6 +263,12 @@ def check_package(info: PackageInfo, card: ModelCard, name: str) -> None:
             message(f"dtype of the card of {name}", repr(card.dtype),
                     f"that of its code, {(info.dtype or 'float32 or float64')!r}", "correct the card")
         )  # fmt: skip
+
+
+def _numbers(card: ModelCard) -> tuple[int, ...]:
+    from openmm.app.element import Element
+
+    return tuple(int(Element.getBySymbol(symbol).atomic_number) for symbol in card.elements or ())
 
 
 def check_machine(info: PackageInfo, name: str, device: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from ..card import ModelCard
 from ..errors import ModelError, UnsupportedError, message
 from ..runner import quiet_torchscript
+from ..scriptcheck import check_script_archive
 from .compose import is_element, species_table
 from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
@@ -78,7 +79,9 @@ class DeePMD(Family):
 
 
 def _load(file: ForeignFile, device: str | None) -> tuple[Any, ModelCard]:
-    model = read_foreign_script(file, _without_operators(file.path.read_bytes()))
+    data = file.path.read_bytes()
+    check_script_archive(data, str(file.path))
+    model = read_foreign_script(file, _without_operators(data))
     _check(model, file)
     symbols = tuple(str(symbol) for symbol in model.get_type_map())
     strange = [symbol for symbol in symbols if not is_element(symbol)]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from openmm_nn import load_potential
-from openmm_nn.errors import MissingDependencyError, ModelError, ParameterError, UnsupportedError
+from openmm_nn.errors import CardError, MissingDependencyError, ModelError, ParameterError, UnsupportedError
 from openmm_nn.formats import find_format, formats, unavailable_formats
 from openmm_nn.formats.files import inspect_file
 from openmm_nn.formats.metatomic import Metatomic
@@ -220,6 +220,15 @@ def test_compiled_nequip(compiled_nequip: pathlib.Path, native: str, tmp_path: p
     assert find_format(str(again)) is None
     assert load_potential(again).card == card
     assert load_potential(compiled_nequip).sha256 == potential.sha256
+
+
+def test_compiled_nequip_that_numbers_other_elements(compiled_nequip: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    data = load_potential(compiled_nequip).data
+    assert data is not None
+    path = tmp_path / "changed.pt2"
+    path.write_bytes(describe_package(data, {"openmm_nn_species": "1 700"}))
+    with pytest.raises(CardError, match="got H, O; allowed: those that its code numbers"):
+        load_potential(path)
 
 
 @pytest.mark.parametrize(

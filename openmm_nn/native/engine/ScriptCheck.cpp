@@ -72,8 +72,8 @@ static size_t endOfText(const string& code, size_t i) {
 
 /**
  * Whether the definition of __setstate__ that begins with a line is what torch writes for a method that is marked as
- * unused: it can only raise.  Not by std::regex: libtorch has instances of its templates, which the dynamic linker takes
- * for ours, and code of another GCC than torch's then ends in a segmentation fault.
+ * unused: it can only raise.  Not by std::regex: it asks for facets of a locale, which two copies of libstdc++ in a process
+ * take for each other's.
  */
 static bool onlyRaises(const string& code, size_t i) {
     auto blanks = [&] {
