@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from run_support import ROOT, assert_same_run, command, environment, run_file
 
@@ -95,14 +96,17 @@ def test_processes_side_by_side(tmp_path: pathlib.Path) -> None:
 @pytest.mark.timeout(3600)
 def test_fifty_contexts_in_turn(tmp_path: pathlib.Path) -> None:
     found = contexts(tmp_path, 50)
-    grown = found["memory"][-1] - found["memory"][9]
+    # The allocator takes one more arena, of some tens of MB, sooner or later: a leak grows with every Context.
+    steps = np.diff(found["memory"][9:])
+    grown = float(steps.sum() - steps.max())
     record(
         "soak_contexts.json",
         {
             "what": "fifty Contexts of the peptide by the bundled potential in turn, on Reference, five steps each",
             "contexts": 50,
             "different_energies": len(set(found["energies"])),
-            "grown_MB_after_the_tenth": round(grown, 2),
+            "grown_MB_after_the_tenth_but_for_the_largest_step": round(grown, 2),
+            "largest_step_MB": round(float(steps.max()), 2),
             "resident_MB": [round(value, 1) for value in found["memory"][::10]],
         },
     )
