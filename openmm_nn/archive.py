@@ -12,12 +12,13 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from .errors import ModelError, message
 
-__all__ = ["LIMITS", "ArchiveEntry", "Limits", "glance", "open_archive"]
+__all__ = ["LIMITS", "ArchiveEntry", "Limits", "glance", "open_archive", "rewrite_archive"]
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,30 @@ def open_archive(data: bytes, label: str, limits: Limits = LIMITS) -> Archive:
             _refuse(label, f"an entry {info.filename!r} beside the folder {folder!r}", "one folder for all entries")
         entries[record] = ArchiveEntry(info.filename, record, info.file_size)
     return Archive(file, entries, label)
+
+
+def rewrite_archive(data: bytes, edit: Callable[[str, bytes], bytes | None]) -> bytes:
+    """Return an archive with other contents.
+
+    Parameters
+    ----------
+    data
+        An archive that has been checked.
+    edit
+        Given the name and the content of an entry, returns its content, or None to leave it out.
+
+    Returns
+    -------
+    bytes
+        The same for the same archive and edits, without compression.
+    """
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
+        for entry in old.infolist():
+            content = edit(entry.filename, old.read(entry))
+            if content is not None:
+                new.writestr(zipfile.ZipInfo(entry.filename, entry.date_time), content)
+    return result.getvalue()
 
 
 def _check_names(label: str, names: list[str], limits: Limits) -> None:

@@ -195,9 +195,13 @@ def _load_package(path: Path, data: bytes, card: ModelCard | None, device: str |
         )  # fmt: skip
     chosen = dataclasses.replace(chosen, format="aotinductor")
     check_package(info, chosen, str(path))
-    # Whoever names a program wants it run: see the notes of load_potential.
+    return _trusted(chosen, data, device)
+
+
+def _trusted(card: ModelCard, data: bytes, device: str | None) -> Potential:
+    """Make the potential of a package. Whoever names a program wants it run: see the notes of load_potential."""
     trust_hash(hashlib.sha256(data).hexdigest())
-    return Potential(chosen, data=data, device=device)
+    return Potential(card, data=data, device=device)
 
 
 def _load_foreign(family: Format, source: str, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
@@ -205,9 +209,7 @@ def _load_foreign(family: Format, source: str, card: ModelCard | None, device: s
         raise CardError(message("card", f"a card for {source!r}, which brings its own", "None", "leave card out"))
     module, made = family.load(source, device=None, trust=trust)
     if isinstance(module, bytes):
-        # Whoever names a program wants it run: see the notes of load_potential.
-        trust_hash(hashlib.sha256(module).hexdigest())
-        return Potential(made, data=module, device=device)
+        return _trusted(made, module, device)
     return _load_object(module, made, device)
 
 

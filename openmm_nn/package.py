@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import platform
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .archive import glance, open_archive
+from .archive import glance, open_archive, rewrite_archive
 from .card import CARD_FILE, ModelCard
 from .errors import CardError, ModelError, ParameterError, UnsupportedError, message
 from .processor import missing_features
@@ -194,16 +192,12 @@ def describe_package(data: bytes, values: Mapping[str, str]) -> bytes:
     bytes
         The same for the same file and values, so that its hash can be trusted.
     """
-    result = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
-        for entry in old.infolist():
-            content = old.read(entry)
-            if f"/{_FOLDER}" in entry.filename and entry.filename.endswith("_metadata.json"):
-                found = _strings(content)
-                if _DEVICE in found:
-                    content = json.dumps({**found, **values}, sort_keys=True).encode()
-            new.writestr(zipfile.ZipInfo(entry.filename, entry.date_time), content)
-    return result.getvalue()
+
+    def describe(name: str, content: bytes) -> bytes:
+        found = _strings(content) if f"/{_FOLDER}" in name and name.endswith("_metadata.json") else {}
+        return json.dumps({**found, **values}, sort_keys=True).encode() if _DEVICE in found else content
+
+    return rewrite_archive(data, describe)
 
 
 def _strings(text: bytes) -> dict[str, str]:
@@ -416,6 +410,8 @@ class PackageRunner(ModuleRunner):
             table[list(self._info.species)] = torch.arange(len(self._info.species))
         self._species = table.to(self.device)
         self._identity = torch.eye(3, dtype=self.dtype, device=self.device)
+        count = self.card.committee_size
+        self._mean = torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)
 
     def _arranged(self, tensors: Sequence[Any], weights: Any) -> list[Any]:
         """Return what the code takes, from the card's inputs."""
@@ -443,11 +439,7 @@ class PackageRunner(ModuleRunner):
         sequence of torch.Tensor
             What the code returns: the energy, the mean forces of the members, and derivatives.
         """
-        import torch
-
-        count = self.card.committee_size
-        weights = torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)
-        result: Sequence[Any] = self._call(*self._arranged(tensors, weights))
+        result: Sequence[Any] = self._call(*self._arranged(tensors, self._mean))
         return result
 
     def _evaluate(
@@ -463,8 +455,7 @@ class PackageRunner(ModuleRunner):
             )  # fmt: skip
         tensors = [self._tensor(name, inputs[name]) for name in self.card.inputs]
         atoms = tensors[self.card.inputs.index("positions")].shape[0]
-        mean = torch.full((count,), 1.0 / count, dtype=self.dtype, device=self.device)
-        rows = [mean]
+        rows = [self._mean]
         if members and forces and self._weighted:
             rows = [*torch.eye(count, dtype=self.dtype, device=self.device)]
         results = [self._forward(self._arranged(tensors, row)) for row in rows]
@@ -476,7 +467,7 @@ class PackageRunner(ModuleRunner):
         values = {}
         if derivatives:
             # Those of the members are not asked for; the mean's are of the same pass as its forces.
-            last = results[0] if len(rows) == 1 else self._forward(self._arranged(tensors, mean))
+            last = results[0] if len(rows) == 1 else self._forward(self._arranged(tensors, self._mean))
             values = {name: float(last[self._derivative(name)]) for name in derivatives}
         return energies, found, values
 

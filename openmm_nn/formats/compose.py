@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from openmm.app.element import Element
 
-__all__ = ["atomic_number", "dtype_of", "is_element", "is_installed", "species_table"]
+from ..errors import ModelError, message
+
+__all__ = ["atomic_number", "dtype_of", "element_types", "is_element", "is_installed", "species_table"]
 
 _LARGEST = 118
 
@@ -109,6 +112,35 @@ def is_element(symbol: str) -> bool:
         return bool(Element.getBySymbol(symbol).symbol == symbol)
     except KeyError:
         return False
+
+
+def element_types(names: Iterable[str], path: Path, remedy: str) -> tuple[str, ...]:
+    """Return the names of a model's types, if they are elements.
+
+    Parameters
+    ----------
+    names
+        Of the types, in order.
+    path
+        Of the file, for the message.
+    remedy
+        What to do where they are not.
+
+    Returns
+    -------
+    tuple of str
+        Element symbols.
+
+    Raises
+    ------
+    ModelError
+        If a name is no element's symbol.
+    """
+    symbols = tuple(names)
+    strange = [symbol for symbol in symbols if not is_element(symbol)]
+    if strange:
+        raise ModelError(message(f"file {path}", f"types named {', '.join(strange)}", "element symbols", remedy))
+    return symbols
 
 
 def is_installed(package: str) -> bool:

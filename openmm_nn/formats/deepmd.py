@@ -12,16 +12,14 @@ Zeng et al., J. Chem. Theory Comput. 21, 4375 (2025), doi:10.1021/acs.jctc.5c003
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from typing import Any
 
+from ..archive import rewrite_archive
 from ..card import ModelCard
-from ..errors import ModelError, UnsupportedError, message
+from ..errors import UnsupportedError, message
 from ..runner import quiet_torchscript
-from ..scriptcheck import check_script_archive
-from .compose import is_element, species_table
+from .compose import element_types, species_table
 from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
 
@@ -29,6 +27,7 @@ __all__ = ["FORMAT", "DeePMD"]
 
 _MODEL = "EnergyModel"
 _CALL = re.compile(r"ops\.deepmd\.\w+\(")
+_CALCULATOR = "use it through its ASE calculator: load_potential(deepmd.calculator.DP(...))"
 _COMPRESSED = ("compress", "geo_compress", "tebd_compress")
 
 
@@ -73,23 +72,15 @@ class DeePMD(Family):
             root = "unreadable" if file is None else file.root.rpartition(".")[2]
             raise UnsupportedError(
                 message("source", f"{source}, a DeePMD model of the kind {root}", _MODEL,
-                        "use it through its ASE calculator: load_potential(deepmd.calculator.DP(...))")
+                        _CALCULATOR)
             )  # fmt: skip
         return _load(file, device)
 
 
 def _load(file: ForeignFile, device: str | None) -> tuple[Any, ModelCard]:
-    data = file.path.read_bytes()
-    check_script_archive(data, str(file.path))
-    model = read_foreign_script(file, _without_operators(data))
+    model = read_foreign_script(file, _without_operators)
     _check(model, file)
-    symbols = tuple(str(symbol) for symbol in model.get_type_map())
-    strange = [symbol for symbol in symbols if not is_element(symbol)]
-    if strange:
-        raise ModelError(
-            message(f"file {file.path}", f"types named {', '.join(strange)}", "element symbols",
-                    "train the model with chemical symbols in type_map")
-        )  # fmt: skip
+    symbols = element_types(model.get_type_map(), file.path, "train the model with chemical symbols in type_map")
     offsets = _take_biases(model, symbols)
     card = ModelCard(
         name=file.path.stem,
@@ -113,16 +104,13 @@ def _load(file: ForeignFile, device: str | None) -> tuple[Any, ModelCard]:
 
 def _without_operators(data: bytes) -> bytes:
     """Return the archive with an empty list in the place of every call of an operator of DeePMD-kit."""
-    result = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
-        for entry in old.infolist():
-            if entry.filename.endswith(".debug_pkl"):  # places in the code, which change
-                continue
-            content = old.read(entry)
-            if entry.filename.endswith(".py"):
-                content = _without_calls(content.decode()).encode()
-            new.writestr(zipfile.ZipInfo(entry.filename, entry.date_time), content)
-    return result.getvalue()
+
+    def edit(name: str, content: bytes) -> bytes | None:
+        if name.endswith(".debug_pkl"):  # places in the code, which change
+            return None
+        return _without_calls(content.decode()).encode() if name.endswith(".py") else content
+
+    return rewrite_archive(data, edit)
 
 
 def _without_calls(code: str) -> str:
@@ -147,7 +135,7 @@ def _check(model: Any, file: ForeignFile) -> None:
         wanted = ", ".join(f"{count} of {name}" for name, count in taken.items() if count)
         raise UnsupportedError(
             message(f"file {file.path}", f"a model that is given parameters ({wanted})", "one of positions and types",
-                    "use it through its ASE calculator: load_potential(deepmd.calculator.DP(...))")
+                    _CALCULATOR)
         )  # fmt: skip
 
 
@@ -157,7 +145,7 @@ def _dtype(model: Any, file: ForeignFile) -> str:
     if not found <= {"float32", "float64"} or len(found) > 1:
         raise UnsupportedError(
             message(f"file {file.path}", f"weights in {' and '.join(sorted(found))}", "float32 or float64, not both",
-                    "use it through its ASE calculator: load_potential(deepmd.calculator.DP(...))")
+                    _CALCULATOR)
         )  # fmt: skip
     return found.pop()
 

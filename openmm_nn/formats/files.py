@@ -8,7 +8,7 @@ import pickletools
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,15 +188,15 @@ def _read_opcodes(data: bytes) -> tuple[list[str], list[str]]:
     return found, [text for text in strings if len(text) <= 100]
 
 
-def read_foreign_script(file: ForeignFile, data: bytes | None = None) -> Any:
+def read_foreign_script(file: ForeignFile, edit: Callable[[bytes], bytes] | None = None) -> Any:
     """Read a TorchScript module of another library.
 
     Parameters
     ----------
     file
         The file.
-    data
-        What is read in the place of its content.
+    edit
+        Given its content, once checked, returns what is checked and read in its place.
 
     Returns
     -------
@@ -209,8 +209,11 @@ def read_foreign_script(file: ForeignFile, data: bytes | None = None) -> Any:
         If torch cannot read it.
     """
     try:
-        data = file.path.read_bytes() if data is None else data
+        data = file.path.read_bytes()
         check_script_archive(data, str(file.path))
+        if edit is not None:
+            data = edit(data)
+            check_script_archive(data, str(file.path))
         with quiet_torchscript():
             module = read_script(data)
     except ModelError:

@@ -20,7 +20,7 @@ from ..card import CARD_FILE, ModelCard
 from ..errors import ModelError, UnsupportedError, message
 from ..package import IDENTITY_INPUT, SPECIES_INPUT, describe_package, is_package, read_package
 from ..runner import quiet_torchscript
-from .compose import atomic_number, is_element, species_table
+from .compose import atomic_number, element_types, species_table
 from .family import Family
 from .files import ForeignFile, inspect_file, read_foreign_script
 
@@ -36,6 +36,7 @@ _INPUTS = {
     "edge_cell_shift": "edge_shifts",
 }
 _OUTPUTS = {"atomic_energy": "atomic_energies"}
+_SYMBOLS = "train the model with chemical symbols as type names"
 _TARGET = "compile the model again: nequip-compile --mode aotinductor --target ase"
 
 
@@ -90,17 +91,6 @@ class NequIP(Family):
         return _load(file, device)
 
 
-def _symbols(path: Path, text: str) -> tuple[str, ...]:
-    symbols = tuple(text.split())
-    strange = [symbol for symbol in symbols if not is_element(symbol)]
-    if strange:
-        raise ModelError(
-            message(f"file {path}", f"types named {', '.join(strange)}", "element symbols",
-                    "train the model with chemical symbols as type names")
-        )  # fmt: skip
-    return symbols
-
-
 def _is_compiled(path: Path) -> bool:
     try:
         data = path.read_bytes()
@@ -132,7 +122,7 @@ def _load_package(path: Path) -> tuple[bytes, ModelCard]:
             message(f"file {path}", f"code that takes {', '.join(taken)} and returns {', '.join(returned)}",
                     f"some of {', '.join(_INPUTS)}, and atomic_energy and forces, among others", _TARGET)
         )  # fmt: skip
-    symbols = _symbols(path, values["type_names"])
+    symbols = element_types(values["type_names"].split(), path, _SYMBOLS)
     own = tuple("atomic_numbers" if name == SPECIES_INPUT else name for name in inputs if name != IDENTITY_INPUT)
     card = _card(
         path.name.removesuffix(".pt2").removesuffix(".nequip"),
@@ -182,7 +172,7 @@ def _card(name: str, kind: str, symbols: tuple[str, ...], cutoff: float, **value
 
 
 def _load(file: ForeignFile, device: str | None) -> tuple[Any, ModelCard]:
-    symbols = _symbols(file.path, file.text("type_names"))
+    symbols = element_types(file.text("type_names").split(), file.path, _SYMBOLS)
     compiled = read_foreign_script(file)
     # Forces are taken by the engine, as the gradient: what computes them in the file is left out.
     outer = compiled.model

@@ -273,10 +273,13 @@ def audit_multistep(
             totals.append(total.value_in_unit(unit.kilojoule_per_mole))
         return _slope(np.array(times), np.array(totals) / geometry.number)
 
+    def single(step: float) -> _Run:
+        run = observe(hybrid.system, partial(openmm.LangevinMiddleIntegrator, temperature, friction, step), (step,) * 3)
+        run.slope = drift(hybrid.system, openmm.VerletIntegrator(step), step)
+        return run
+
     try:
-        single = partial(openmm.LangevinMiddleIntegrator, temperature, friction, reference)
-        base = observe(hybrid.system, single, (reference,) * 3)
-        base.slope = drift(hybrid.system, openmm.VerletIntegrator(reference), reference)
+        singles = [single(reference / divisor) for divisor in ((1, 2) if half else (1,))]
     except openmm.OpenMMException as error:
         raise EvaluationError(
             f"reference: the single-step run at {reference * 1000:g} fs failed ({error}); allowed is a step at which "
@@ -284,12 +287,6 @@ def audit_multistep(
         ) from error
     runs: list[_Run | None] = []
     every_level = [(step, _divisor(step, medium, fast), fast) for step in steps]
-    if half:
-        shorter = reference / 2.0
-        single = partial(openmm.LangevinMiddleIntegrator, temperature, friction, shorter)
-        twice = observe(hybrid.system, single, (shorter,) * 3)
-        twice.slope = drift(hybrid.system, openmm.VerletIntegrator(shorter), shorter)
-        runs.append(twice)
     for levels in every_level:
         slow, middle, quick = levels
         several = partial(multistep_integrator, temperature, friction, slow=slow, medium=middle, fast=quick)
@@ -302,13 +299,16 @@ def audit_multistep(
             run.slope = drift(split, microcanonical_integrator(*levels), levels[0])
         finite = (np.isfinite(values).all() for replicated in run.series.values() for values in replicated)
         runs.append(run if all(finite) else None)
-    paces = iter(_paces([base, *(run for run in runs if run)]))
-    first = next(paces)
-    rows = [_row(base, base, first, first, geometry)]
-    for levels, found in zip([(reference / 2.0,) * 3] * half + every_level, runs, strict=True):
-        rows.append(_row(found, base, next(paces), first, geometry) if found else _unstable(levels, geometry))
-    sound = [row.outer for row in rows[1 + half :] if row.verdict == "sound"]
-    return MultistepAudit(tuple(rows), max(sound) if sound else None, duration, replicas)
+    base = singles[0]
+    first, *others = _paces([*singles, *(run for run in runs if run)])
+    paces = iter(others)
+    rows = [_row(run, base, first if run is base else next(paces), first, geometry) for run in singles]
+    several_rows = [
+        _row(run, base, next(paces), first, geometry) if run else _unstable(levels, geometry)
+        for levels, run in zip(every_level, runs, strict=True)
+    ]
+    sound = [row.outer for row in several_rows if row.verdict == "sound"]
+    return MultistepAudit((*rows, *several_rows), max(sound) if sound else None, duration, replicas)
 
 
 def _paces(runs: Sequence[_Run]) -> list[float]:
@@ -349,6 +349,7 @@ def _unstable(levels: tuple[float, float, float], geometry: _Geometry) -> Multis
 
 
 def _row(run: _Run, reference: _Run, pace: float, reference_pace: float, geometry: _Geometry) -> MultistepRow:
+    observables = {name: _estimate(values) for name, values in run.series.items()}
     scores = {name: _z(values, reference.series[name]) for name, values in run.series.items()}
     worst = max(scores, key=lambda name: scores[name])
     verdict = "reference" if run is reference else "sound" if scores[worst] <= _ALLOWED_Z else "biased"
@@ -357,13 +358,13 @@ def _row(run: _Run, reference: _Run, pace: float, reference_pace: float, geometr
         levels=_femtoseconds(run.levels),
         speed=pace * _DAY / 1000.0,
         gain=pace / reference_pace,
-        temperatures={name: _estimate(run.series[f"T {name}"])[0] for name in geometry.groups},
+        temperatures={name: observables[f"T {name}"][0] for name in geometry.groups},
         drift=run.slope[0],
         drift_error=run.slope[1],
         worst=worst,
         z=scores[worst],
         verdict=verdict,
-        observables={name: _estimate(values) for name, values in run.series.items()},
+        observables=observables,
     )
 
 
