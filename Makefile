@@ -63,7 +63,7 @@ test: native lint docs
 
 # Every family of models in an environment of its own, since their libraries conflict; results are kept as JSON.
 test-formats: native
-	$(RUN) tests/formats/environments.py
+	$(RUN) tests/potentials/formats/environments.py
 
 soak: native
 	$(RUN) -m pytest -m soak --durations=15

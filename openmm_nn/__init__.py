@@ -12,16 +12,16 @@ from . import native
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .card import ModelCard
+    from .checks.preflight import preflight
+    from .dynamics.tuning import tune
+    from .engine.force import Link
     from .errors import OpenMMNNError
-    from .export import export_potential
-    from .force import Link
-    from .hybrid import HybridSystem, create_hybrid_system
-    from .loading import available_potentials, load_potential, trust_hash
-    from .potential import Evaluation, Potential
-    from .preflight import preflight
-    from .system import add_neural_force, create_system
-    from .tuning import tune
+    from .model.card import ModelCard
+    from .potentials.export import export_potential
+    from .potentials.loading import available_potentials, load_potential, trust_hash
+    from .potentials.potential import Evaluation, Potential
+    from .systems.hybrid import HybridSystem, create_hybrid_system
+    from .systems.system import add_neural_force, create_system
 
 __all__ = [
     "Evaluation",
@@ -43,30 +43,34 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Evaluation": "potential",
-    "HybridSystem": "hybrid",
-    "Link": "force",
-    "ModelCard": "card",
+    "Evaluation": "potentials.potential",
+    "HybridSystem": "systems.hybrid",
+    "Link": "engine.force",
+    "ModelCard": "model.card",
     "OpenMMNNError": "errors",
-    "Potential": "potential",
-    "add_neural_force": "system",
-    "available_potentials": "loading",
-    "create_hybrid_system": "hybrid",
-    "create_system": "system",
-    "export_potential": "export",
-    "load_potential": "loading",
-    "trust_hash": "loading",
-    "tune": "tuning",
+    "Potential": "potentials.potential",
+    "add_neural_force": "systems.system",
+    "available_potentials": "potentials.loading",
+    "create_hybrid_system": "systems.hybrid",
+    "create_system": "systems.system",
+    "export_potential": "potentials.export",
+    "load_potential": "potentials.loading",
+    "preflight": "checks",
+    "trust_hash": "potentials.loading",
+    "tune": "dynamics.tuning",
 }
 _SUBMODULES = (
     "analysis",
-    "card",
+    "checks",
+    "dynamics",
+    "engine",
     "errors",
-    "hybrid",
+    "model",
     "native",
-    "preflight",
+    "potentials",
     "report",
-    "simulation",
+    "runs",
+    "systems",
     "testing",
     "units",
 )

@@ -30,7 +30,7 @@ from .units import in_nanometers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .potential import Evaluation, Potential
+    from .potentials.potential import Evaluation, Potential
 
 __all__ = [
     "check_committee",

@@ -3,10 +3,7 @@
 import locale
 import os
 import pathlib
-import sys
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
 os.environ.setdefault("TORCHANI_NO_WARN_EXTENSIONS", "1")
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
@@ -16,12 +13,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 import openmm_nn.native  # noqa: E402
-from models import ModelSet  # noqa: E402
-from platforms import ENGINES, GPUS, PLATFORMS, PlatformCase, why_not  # noqa: E402
+from tests import SHARED  # noqa: E402
+from tests.models import ModelSet  # noqa: E402
+from tests.platforms import ENGINES, GPUS, PLATFORMS, PlatformCase, why_not  # noqa: E402
 
 torch.set_num_threads(1)
 GEOMETRY = ("test_links", "test_periodicity", "test_parameters", "test_bad_input")
-SHARED = HERE.parent.parent / "shared"
 
 
 def pytest_report_header() -> list[str]:

@@ -4,8 +4,8 @@ import dataclasses
 
 from torch import Tensor
 
-from models import ModelSet
 from openmm_nn import Potential, load_potential
+from tests.models import ModelSet
 
 
 class Counter:

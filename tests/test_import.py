@@ -9,13 +9,12 @@ import sys
 import pytest
 
 import openmm_nn
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests import ROOT
 
 
 def run(code: str, **environment: str) -> str:
     """Run code in a fresh interpreter and return what it prints."""
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **environment}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     variables.pop("OPENMM_NN_ENGINE", None)
     variables.update(environment)
     result = subprocess.run(
@@ -53,7 +52,7 @@ ORDERS = [
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_any_order(models: object, native: str, order: str) -> None:
-    import oracle
+    from tests import oracle
 
     path = str(models.pair_file("edges"))  # type: ignore[attr-defined]
     expected = oracle.pair_energy([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.2, 0.1]], [8, 1, 6])

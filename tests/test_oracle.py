@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-import oracle
-from models import MEMBERS, PairBox, PairEdges, PairPlain, PairSpec
-from systems import BOXES, random_cluster
+from tests import oracle
+from tests.models import MEMBERS, PairBox, PairEdges, PairPlain, PairSpec
+from tests.samples import BOXES, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
 

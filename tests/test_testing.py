@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import HarmonicWithForces, ModelSet
-from models.generate import script
 from openmm_nn import ModelCard, load_potential
 from openmm_nn.testing import (
     check_committee,
@@ -20,7 +18,9 @@ from openmm_nn.testing import (
     check_serialization,
     check_subset,
 )
-from systems import BOXES, random_cluster
+from tests.models import HarmonicWithForces, ModelSet
+from tests.models.generate import script
+from tests.samples import BOXES, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
 POSITIONS = random_cluster(NUMBERS, seed=71)

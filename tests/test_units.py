@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from openmm import unit
 
-import oracle
-from models import ModelSet
-from models.generate import ATOMS, UNITS
 from openmm_nn import Link, units
-from platforms import PlatformCase, energy_of, forces_of
-from systems import BOXES, bare_system, make_periodic, random_cluster
+from tests import oracle
+from tests.models import ModelSet
+from tests.models.generate import ATOMS, UNITS
+from tests.platforms import PlatformCase, energy_of, forces_of
+from tests.samples import BOXES, bare_system, make_periodic, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
 
@@ -29,7 +29,7 @@ def test_same_energy_and_forces(models: ModelSet, platform: PlatformCase, engine
 @pytest.mark.parametrize("name", list(UNITS))
 @pytest.mark.parametrize("kind", ["box", "edges"])
 def test_box_and_shifts(models: ModelSet, engine: str, name: str, kind: str) -> None:
-    from platforms import REFERENCE
+    from tests.platforms import REFERENCE
 
     box = BOXES["triclinic"]
     positions = np.random.default_rng(3).uniform(0.0, 1.0, (6, 3)) @ box
@@ -46,7 +46,7 @@ def test_box_and_shifts(models: ModelSet, engine: str, name: str, kind: str) -> 
 @pytest.mark.parametrize("name", list(UNITS))
 def test_offsets_and_links(models: ModelSet, engine: str, name: str) -> None:
     """Offsets are in the card's energy unit; a link distance is in nm whatever the card says."""
-    from platforms import REFERENCE
+    from tests.platforms import REFERENCE
 
     positions = random_cluster(NUMBERS, seed=9)
     system = bare_system(6)

@@ -1,6 +1,6 @@
 """Write the bundled potential: TorchScript with its card inside, the manifest and a sample of the labels.
 
-python -m training.export --run run/ --labels labels/ --out openmm_nn/bundled
+python -m training.export --run run/ --labels labels/ --out openmm_nn/potentials/bundled
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_nn import ModelCard, export_potential
-from openmm_nn.scriptcheck import MANIFEST_FILE, add_manifest
+from openmm_nn.model.scriptcheck import MANIFEST_FILE, add_manifest
 from training.dataset import KINDS
 from training.model import ELEMENTS, Committee
 

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 (the page is written as it is read)
 """Write PROVENANCE.md from the files that the other scripts left: no number in it is typed by hand.
 
-python -m training.provenance --folder openmm_nn/bundled
+python -m training.provenance --folder openmm_nn/potentials/bundled
 """
 
 from __future__ import annotations
@@ -391,17 +391,17 @@ python -m training.export --run second --labels labels --out second
 python -m training.holes --labels labels --model second/hcno-1.pt --turn 2
 python -m training.train --labels labels --out third --start second/last.pt --rate 6e-4 --processes 2 --pairs 4500 \\
     --epochs 1000 --minutes 40
-python -m training.export --run third --labels labels --out openmm_nn/bundled
+python -m training.export --run third --labels labels --out openmm_nn/potentials/bundled
 python -m training.torsion_map --reference training/reference/alanine_dipeptide_map.npz
-python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels --out openmm_nn/bundled \\
+python -m training.validate --model openmm_nn/potentials/bundled/hcno-1.pt --labels labels --out openmm_nn/potentials/bundled \\
     --only errors spread conformers torsions dimers minimisation speed
-python -c "from openmm_nn.bench.model import compile_bundled; compile_bundled('hcno-1.pt2')"
-python -m training.validate --model openmm_nn/bundled/hcno-1.pt --out openmm_nn/bundled --run-with hcno-1.pt2 \\
+python -c "from openmm_nn.bench.model_cost import compile_bundled; compile_bundled('hcno-1.pt2')"
+python -m training.validate --model openmm_nn/potentials/bundled/hcno-1.pt --out openmm_nn/potentials/bundled --run-with hcno-1.pt2 \\
     --only dynamics endurance --minutes 60 --keep runs   # again and again, until they are done
-python -c "from openmm_nn.bench.model import compile_bundled; compile_bundled('double.pt2', dtype='float64')"
-python -m training.validate --model openmm_nn/bundled/hcno-1.pt --out openmm_nn/bundled --run-with double.pt2 \\
+python -c "from openmm_nn.bench.model_cost import compile_bundled; compile_bundled('double.pt2', dtype='float64')"
+python -m training.validate --model openmm_nn/potentials/bundled/hcno-1.pt --out openmm_nn/potentials/bundled --run-with double.pt2 \\
     --only conservation --minutes 60 --keep runs
-python -m training.provenance --folder openmm_nn/bundled
+python -m training.provenance --folder openmm_nn/potentials/bundled
 ```
 """
 

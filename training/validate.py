@@ -1,6 +1,7 @@
 """Measure the bundled potential; every number of its page of provenance comes from here.
 
-    python -m training.validate --model openmm_nn/bundled/hcno-1.pt --labels labels/ --out openmm_nn/bundled
+    python -m training.validate \
+        --model openmm_nn/potentials/bundled/hcno-1.pt --labels labels/ --out openmm_nn/potentials/bundled
     python -m training.validate ... --only errors spread            # some sections; the others are kept
     python -m training.validate ... --only dynamics --run-with hcno-1.pt2      # the same potential, compiled
 
@@ -35,7 +36,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_nn import Potential, load_potential
-from openmm_nn.card import CARD_FILE, ModelCard
+from openmm_nn.model.card import CARD_FILE, ModelCard
 from training import dynamics, sample, torsion_map
 from training.dataset import KINDS, WALL, Labels
 from training.holes import SHAKEN, molecule_context

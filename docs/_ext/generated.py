@@ -51,7 +51,7 @@ def describe(parameter: Any, context: click.Context) -> Iterator[str]:
 
 def keys() -> str:
     """Write the page of a run file's keys."""
-    from openmm_nn.simulation import SCHEMA
+    from openmm_nn.runs import SCHEMA
 
     lines = [
         "# Keys of a run file",
@@ -133,7 +133,7 @@ def values(result: dict[str, Any], prefix: str) -> Iterator[str]:
 
 def bundled(root: Path) -> str:
     """The errors of the bundled potential, from the file that its validation left."""
-    result = json.loads((root / "openmm_nn" / "bundled" / "validation.json").read_text(encoding="utf-8"))
+    result = json.loads((root / "openmm_nn" / "potentials" / "bundled" / "validation.json").read_text(encoding="utf-8"))
     errors = result["errors"]
     rows = [
         ("molecules that training never saw", errors["molecules"]),

@@ -1,9 +1,9 @@
-"""What a run shows: MDTraj's observables, and those that only a hybrid has.
+"""What a trajectory shows: MDTraj's observables, and those that only a hybrid has.
 
-Arrays are in nm, ps, kJ/mol, radians and e. `analyse_run` computes all of it for the directory of a run.
+Arrays are in nm, ps, kJ/mol, radians and e.
 """
 
-from .analyse import analyse_run
+from .angle_free_energy import AngleFreeEnergy, compute_angle_free_energy
 from .averages import (
     Average,
     BlockAverages,
@@ -11,15 +11,13 @@ from .averages import (
     compute_block_averages,
     compute_statistical_inefficiency,
 )
-from .boundary import LinkGeometry, compute_link_geometry
 from .drift import Drift, compute_drift
-from .free_energy import AngleFreeEnergy, compute_angle_free_energy
 from .interaction import InteractionEnergy, compute_interaction_energy
-from .ledger import LedgerSeries, compute_ledger
-from .performance import StepCost, compute_step_cost
+from .ledger_series import LedgerSeries, compute_ledger
+from .link_geometry import LinkGeometry, compute_link_geometry
 from .reweighting import Reweighting, compute_energies, compute_reweighting
-from .run_directory import RunDirectory
 from .spectrum import Spectrum, compute_dipole_spectrum, compute_dipoles, compute_ir_spectrum
+from .step_cost import StepCost, compute_step_cost
 from .structure import RadialDistribution, StructureSummary, compute_structure, compute_water_rdf
 from .twin import Difference, TwinComparison, compute_twin_comparison
 from .uncertainty import Uncertainty, compute_uncertainty
@@ -35,13 +33,11 @@ __all__ = [
     "LinkGeometry",
     "RadialDistribution",
     "Reweighting",
-    "RunDirectory",
     "Spectrum",
     "StepCost",
     "StructureSummary",
     "TwinComparison",
     "Uncertainty",
-    "analyse_run",
     "compute_angle_free_energy",
     "compute_average",
     "compute_block_averages",

@@ -12,9 +12,9 @@ import openmm
 from openmm import unit
 
 from ..errors import UnsupportedError, message
-from ..hybrid.ledger import default_parameters
-from ..hybrid.nonbonded import zero_pairs
-from ..hybrid.pair_parts import nonbonded_parts
+from ..systems.hybrid.ledger import default_parameters
+from ..systems.hybrid.nonbonded import zero_pairs
+from ..systems.hybrid.pair_parts import nonbonded_parts
 from .arrays import as_atoms, as_trajectory
 from .reweighting import set_frame
 

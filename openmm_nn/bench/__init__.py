@@ -4,13 +4,13 @@ Run as ``openmm-nn bench`` or ``python -m openmm_nn.bench`` with ``step``, ``hyb
 ``committee`` or ``multistep``. Nothing here decides a test: times depend on the machine.
 """
 
-from .committee import CommitteeResult, measure_committee
-from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
-from .model import ModelResult, measure_model
-from .multistep import measure_multistep
+from .committee_cost import CommitteeResult, measure_committee
+from .model_cost import ModelResult, measure_model
+from .multistep_cost import measure_multistep
 from .scaling import ScalingRow, measure_environment, measure_region
+from .setup_cost import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .step import StepResult, measure_step
-from .systems import Subject, find_subject
+from .subjects import Subject, find_subject
 
 __all__ = [
     "CommitteeResult",

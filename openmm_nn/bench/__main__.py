@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OpenMMNNError, ParameterError, message
-from .committee import measure_committee
+from .committee_cost import measure_committee
 from .contexts import where
-from .hybrid import SetupResult, measure_interpolation, measure_large_region, measure_setup
-from .model import measure_model
-from .multistep import measure_multistep
+from .model_cost import measure_model
+from .multistep_cost import measure_multistep
 from .plot import check_plot, draw_committee, draw_model, draw_scaling, draw_step
+from .result_tables import committee_table, hybrid_table, model_table, scaling_table, step_table
 from .scaling import measure_environment, measure_region
+from .setup_cost import SetupResult, measure_interpolation, measure_large_region, measure_setup
 from .step import StepResult, measure_step
-from .systems import BOXED, SYSTEMS
-from .tables import committee_table, hybrid_table, model_table, scaling_table, step_table
+from .subjects import BOXED, SYSTEMS
 
 _PARTS = ("interpolation", "large", "setup")
 _WHOLE = ("peptide", "helix", "cb7")  # whose region is a molecule

@@ -12,7 +12,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from ..potential import Potential
+from ..potentials.potential import Potential
 
 __all__ = ["make_context", "minimised", "place", "region_context", "versions", "where"]
 

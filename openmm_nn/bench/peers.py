@@ -16,10 +16,10 @@ import openmm
 from openmm import app
 
 from .. import native
-from ..arguments import Link
-from ..hybrid import HybridSystem
-from ..potential import Potential
-from ..runner import quiet_torchscript
+from ..engine.force_arguments import Link
+from ..model.torchscript import quiet_torchscript
+from ..potentials.potential import Potential
+from ..systems.hybrid import HybridSystem
 
 __all__ = ["PEERS", "add_sites", "mixed_system", "torch_systems"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingDependencyError, ParameterError, message
-from .committee import CommitteeResult
-from .model import ModelResult
+from .committee_cost import CommitteeResult
+from .model_cost import ModelResult
 from .peers import PEERS
 from .scaling import ScalingRow
 from .step import StepResult

@@ -13,10 +13,10 @@ from pathlib import Path
 from openmm import unit
 
 from .. import native
-from ..hybrid import create_hybrid_system
-from ..loading import load_potential
+from ..potentials.loading import load_potential
+from ..systems.hybrid import create_hybrid_system
 from .contexts import make_context, minimised
-from .systems import Subject, find_subject, nearest_atoms
+from .subjects import Subject, find_subject, nearest_atoms
 
 __all__ = ["ScalingRow", "measure_environment", "measure_region"]
 

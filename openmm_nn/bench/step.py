@@ -15,15 +15,15 @@ import openmm
 from openmm import unit
 
 from .. import native
+from ..engine.package_runner import PackageRunner
 from ..errors import ParameterError, message
-from ..hybrid import HybridSystem, create_hybrid_system
-from ..loading import load_potential
-from ..package import PackageRunner
-from ..potential import Potential
-from ..runner import quiet_torchscript
+from ..model.torchscript import quiet_torchscript
+from ..potentials.loading import load_potential
+from ..potentials.potential import Potential
+from ..systems.hybrid import HybridSystem, create_hybrid_system
 from .contexts import make_context, minimised, place, where
 from .peers import mixed_system, torch_systems
-from .systems import find_subject
+from .subjects import find_subject
 
 __all__ = ["StepResult", "measure_step", "region_coordinates"]
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from . import machine, potentials, results, running
+from . import machine, results, running
+from . import potential_commands as potentials
 from .console import output
 
 __all__ = ["app", "main"]

@@ -51,7 +51,7 @@ def examine() -> list[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    from ..simulation.record import versions
+    from ..runs.record import versions
 
     found = versions()
     yield Finding("good", "openmm_nn", f"{found['openmm_nn']}, Python {found['python']}, {platform.platform()}")
@@ -87,7 +87,7 @@ def _platforms() -> Iterator[Finding]:
     import openmm
 
     from .. import native
-    from ..simulation.preparation import kernel_platforms
+    from ..runs.preparation import kernel_platforms
 
     names = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
     kernels = kernel_platforms()

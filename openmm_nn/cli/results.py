@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from .console import output, readable
-from .progress import showing_parts
+from .progress_bars import showing_parts
 
 __all__ = ["analyse", "report"]
 
@@ -39,8 +39,8 @@ def analyse(
     openmm-nn analyse hybrid --twin classical
     """
     with readable():
-        from ..analysis import RunDirectory, analyse_run
         from ..report.contents import make_sections
+        from ..runs import RunDirectory, analyse_run
 
         _require(directory, "DIR")
         if twin is not None:

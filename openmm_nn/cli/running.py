@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .console import fail, output, readable
-from .progress import showing
+from .progress_bars import showing
 
 __all__ = ["continue_", "run"]
 
@@ -48,7 +48,7 @@ def run(
     """
     with readable():
         if schema:
-            from ..simulation import SCHEMA
+            from ..runs import SCHEMA
 
             output.out.print_json(json.dumps(SCHEMA))
             return
@@ -58,20 +58,20 @@ def run(
         if file is None:
             fail("RUN.yaml: nothing given; to write a run file: openmm-nn run --init STRUCTURE")
         _is_run_file(file)
-        from ..simulation import RunFile
+        from ..runs import RunFile
 
         runfile = RunFile.load(file)
         if as_script:
-            from ..simulation.script import as_python
+            from ..runs.script import as_python
 
             typer.echo(as_python(runfile), nl=False)
             return
         if check:
-            from ..simulation.summary import summarise
+            from ..runs.summary import summarise
 
             output.out.print(summarise(runfile), markup=False, soft_wrap=True)
             return
-        from .. import simulation
+        from .. import runs as simulation
 
         target = directory if directory is not None else Path(file.stem)
         with showing() as progress, _interruptible(target):
@@ -82,7 +82,7 @@ def run(
 def _is_run_file(file: Path) -> None:
     """Say what to do with what is taken for a run file easily."""
     from ..errors import RunFileError, message
-    from ..simulation.schema import STRUCTURE_KINDS
+    from ..runs.schema import STRUCTURE_KINDS
 
     if file.suffix.lower() in STRUCTURE_KINDS:
         what, remedy = f"{str(file)!r}, a structure", f"write one for it: openmm-nn run --init {file}"
@@ -94,7 +94,7 @@ def _is_run_file(file: Path) -> None:
 
 
 def _init(structure: Path, file: Path | None) -> None:
-    from ..simulation.template import write_template
+    from ..runs.template import write_template
 
     target = file if file is not None else Path(structure.stem).with_suffix(".yaml")
     write_template(structure, target)
@@ -115,7 +115,7 @@ def continue_(
     production may be changed in DIR/run.yaml before.
     """
     with readable():
-        from .. import simulation
+        from .. import runs as simulation
 
         with showing() as progress, _interruptible(directory):
             result = simulation.continue_run(directory, length=length, progress=progress)

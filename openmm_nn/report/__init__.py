@@ -1,5 +1,5 @@
 """One self-contained HTML page from the directory of a run."""
 
-from .build import make_report
+from .page import make_report
 
 __all__ = ["make_report"]

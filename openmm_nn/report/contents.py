@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import RunDirectory
-from ..analysis.run_directory import read_table
+from ..runs import RunDirectory
+from ..runs.reading import read_table
 from .energy_figures import energy_figures, performance_figures, production, temperature_figures, timeline
 from .figure import Figure, with_error
 from .neural_figures import interaction_figures, twin_figures, uncertainty_figures

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis import RunDirectory
-from ..analysis.run_directory import Table, read_table
+from ..runs import RunDirectory
+from ..runs.reading import Table, read_table
 from ..units import thermal_energy
 from .figure import Figure, axis, band, line, thin, with_error
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import RunDirectory
-from ..analysis.run_directory import read_table
+from ..runs import RunDirectory
+from ..runs.reading import read_table
 from .energy_figures import timeline
 from .figure import Figure, axis, line, thin
 

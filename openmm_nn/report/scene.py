@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis import RunDirectory
-from ..analysis.run_directory import read_table
 from ..geometry import minimum_image
+from ..runs import RunDirectory
+from ..runs.reading import read_table
 
 if TYPE_CHECKING:
     import mdtraj

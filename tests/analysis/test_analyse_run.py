@@ -12,18 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from openmm_nn.analysis import (
-    RunDirectory,
-    analyse_run,
     compute_angle_free_energy,
     compute_drift,
     compute_interaction_energy,
     compute_link_geometry,
     compute_structure,
 )
-from openmm_nn.analysis.run_directory import read_table, write_table
 from openmm_nn.cli.app import app
 from openmm_nn.errors import ParameterError
-from report import directories
+from openmm_nn.runs import RunDirectory, analyse_run
+from openmm_nn.runs.reading import read_table, write_table
+from tests.report import directories
 
 
 @pytest.fixture(scope="module")

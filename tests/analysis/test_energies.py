@@ -6,11 +6,11 @@ import openmm as mm
 import pytest
 from openmm import unit
 
-from hybrid.cases import SIDE_CHAIN, Case, peptide_in_water, villin
-from hybrid.region_energy import COULOMB
 from openmm_nn import HybridSystem, create_hybrid_system, load_potential
 from openmm_nn.analysis import compute_interaction_energy, compute_ledger, compute_uncertainty
 from openmm_nn.errors import ParticleError, UnsupportedError
+from tests.systems.hybrid.cases import SIDE_CHAIN, Case, peptide_in_water, villin
+from tests.systems.hybrid.region_energy import COULOMB
 
 BUNDLED = "openmm-nn/hcno-1"
 

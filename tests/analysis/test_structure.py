@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hybrid.cases import droplet, villin
 from openmm_nn.analysis import compute_link_geometry, compute_structure, compute_twin_comparison, compute_water_rdf
 from openmm_nn.errors import ParameterError, ParticleError
+from tests.systems.hybrid.cases import droplet, villin
 
 REGION = list(range(22))
 

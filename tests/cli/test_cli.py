@@ -12,17 +12,18 @@ import sys
 import numpy as np
 import openmm
 import pytest
-from faulty import write_run
-from run_support import call, command, environment, log_rows, run_file, write_peptide
 from typer.testing import CliRunner, Result
 
 import openmm_nn
 from openmm_nn import available_potentials
+from openmm_nn.checks.preflight import available_checks
 from openmm_nn.cli.app import app
-from openmm_nn.cli.progress import describe
-from openmm_nn.preflight import available_checks
-from openmm_nn.simulation import SCHEMA, RunFile, Spread
-from openmm_nn.simulation.progress import Progress
+from openmm_nn.cli.progress_bars import describe
+from openmm_nn.dynamics import Spread
+from openmm_nn.runs import SCHEMA, RunFile
+from openmm_nn.runs.progress import Progress
+from tests.runs.faulty import write_run
+from tests.runs.run_support import call, command, environment, log_rows, run_file, write_peptide
 
 COMMANDS = (
     "run",
@@ -301,7 +302,7 @@ HYBRID = {
 @pytest.mark.parametrize("kind", ["whole", "hybrid"])
 def test_as_a_script(tmp_path: pathlib.Path, kind: str) -> None:
     """The script that is printed runs, and gives the energies and frames of the run."""
-    from faulty import WATERS
+    from tests.runs.faulty import WATERS
 
     (tmp_path / "waters.pdb").write_text(WATERS)
     changes = HYBRID if kind == "hybrid" else {}
@@ -313,7 +314,7 @@ def test_as_a_script(tmp_path: pathlib.Path, kind: str) -> None:
         capture_output=True, encoding="utf-8", env=environment(), timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    openmm_nn.simulation.run(RunFile.load(file), tmp_path / "out")
+    openmm_nn.runs.run(RunFile.load(file), tmp_path / "out")
     with (tmp_path / "by-script" / "log.csv").open() as lines:
         rows = {int(row['#"Step"']): row for row in csv.DictReader(lines)}
     ours = [row for row in log_rows(tmp_path / "out") if row["stage"] == "produce" and row["step"] != "0"]

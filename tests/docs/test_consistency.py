@@ -17,10 +17,10 @@ from ruamel.yaml import YAML
 import openmm_nn
 import openmm_nn.analysis
 import openmm_nn.report
-import openmm_nn.simulation
+import openmm_nn.runs
 from openmm_nn.cli.app import app
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN = ("commands.md", "run_file_keys.md")  # by the build of the documentation
 PAGES = [page for page in PAGES if not {"_build", "_generated"} & set(page.parts) and page.name not in WRITTEN]
@@ -101,7 +101,7 @@ def test_pictures_are_small() -> None:
     assert [path.name for path in pictures if path.stat().st_size > 100_000] == []
 
 
-@pytest.mark.parametrize("module", [openmm_nn, openmm_nn.simulation, openmm_nn.analysis, openmm_nn.report])
+@pytest.mark.parametrize("module", [openmm_nn, openmm_nn.runs, openmm_nn.analysis, openmm_nn.report])
 def test_public_names_are_in_the_reference(module: object) -> None:
     pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
     documented = set(re.findall(r"\.\. auto(?:function|class):: (\w+)", pages))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 SCRIPTS = {
     "01_add_force_to_a_system.py": ((), "01/system.xml"),
     "02_hybrid.py": (("--picoseconds", "0.05"), "02/hybrid.png"),

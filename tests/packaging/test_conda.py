@@ -9,8 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 import openmm_nn
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # conda-forge's names where they are not those of PyPI
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "jinja2": "jinja2"}

@@ -25,7 +25,7 @@ def sources() -> set[str]:
 
 
 def test_there_is_something_to_compare_with() -> None:
-    for name in ("py.typed", "bundled/hcno-1.pt", "report/templates/report.html", "native/CMakeLists.txt"):
+    for name in ("py.typed", "potentials/bundled/hcno-1.pt", "report/templates/report.html", "native/CMakeLists.txt"):
         assert f"openmm_nn/{name}" in sources()
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from openmm_nn.analysis import analyse_run
-from openmm_nn.preflight import Check, PreflightReport
+from openmm_nn.checks import Check, PreflightReport
 from openmm_nn.report import make_report
-from openmm_nn.simulation import run
+from openmm_nn.runs import analyse_run, run
+from tests import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEPTIDE = ROOT / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
 VILLIN = pathlib.Path(app.__file__).parent / "data" / "test.pdb"
 THREADS = {"Threads": "1"}

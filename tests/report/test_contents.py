@@ -8,15 +8,15 @@ import numpy as np
 import plotly.graph_objects as graph
 import pytest
 
-from openmm_nn.analysis import RunDirectory
+from openmm_nn.checks import Check, PreflightReport
 from openmm_nn.errors import ParameterError
-from openmm_nn.preflight import Check, PreflightReport
 from openmm_nn.report import make_report
 from openmm_nn.report.contents import make_sections
 from openmm_nn.report.figure import thin, with_error
 from openmm_nn.report.notices import collect_notices
 from openmm_nn.report.scene import make_scene
-from report import directories
+from openmm_nn.runs import RunDirectory
+from tests.report import directories
 
 
 @pytest.fixture(params=["finished", "cut", "stopped", "begun"])

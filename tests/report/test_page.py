@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from report import directories
-from report.browser import PROGRAMS, Page, browse, find_browser
+from tests.report import directories
+from tests.report.browser import PROGRAMS, Page, browse, find_browser
 
 pytestmark = pytest.mark.skipif(
     find_browser() is None,

@@ -284,12 +284,12 @@ public:
     %pythoncode %{
         @staticmethod
         def fromCallable(callable, cardJson):
-            """A force that evaluates a Python callable, see openmm_nn.runner.ModuleRunner for its form."""
+            """A force that evaluates a Python callable, see openmm_nn.engine.module_runner.ModuleRunner for its form."""
             return NeuralForce._fromCallable(_CallableAdapter(callable, cardJson), cardJson)
 
         def setModel(self, model, card):
             """Replace the model and what its card says.  Contexts that exist keep the old one until updateModelInContext()."""
-            from openmm_nn.force import replace_model
+            from openmm_nn.engine.force import replace_model
 
             replace_model(self, model, card)
     %}

@@ -1,0 +1,1 @@
+"""Running a model: the force, its arguments, and the evaluation in Python."""

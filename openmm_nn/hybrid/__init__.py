@@ -1,8 +1,0 @@
-"""Hybrid Systems: a region described by a potential, the rest by a force field."""
-
-from .create import HybridSystem, create_hybrid_system
-from .ledger import Ledger
-from .region import Region
-from .report import BoundaryReport
-
-__all__ = ["BoundaryReport", "HybridSystem", "Ledger", "Region", "create_hybrid_system"]

@@ -1,0 +1,1 @@
+"""Model files: their cards, archives and trust. Nothing of a model runs here."""

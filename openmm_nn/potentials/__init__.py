@@ -1,0 +1,1 @@
+"""Potentials: loading, exporting and evaluating them."""

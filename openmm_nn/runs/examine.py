@@ -1,0 +1,74 @@
+"""The examination of a potential before a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..disk import write_atomically
+from ..errors import RunError, UnsupportedError, message
+from ..units import in_nanometers
+from .directory import RunDirectory
+from .preparation import Prepared
+from .runfile import RunFile
+
+__all__ = ["examine"]
+
+_TEMPERATURE = 300.0  # K, where a run names none
+
+
+def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[str]:
+    """Examine the potential at the region's own positions, and write preflight.json.
+
+    Parameters
+    ----------
+    runfile
+        With the conditions of the run.
+    prepared
+        With a potential.
+    place
+        Where the report goes.
+
+    Returns
+    -------
+    list of str
+        What was found that is worth a warning.
+
+    Raises
+    ------
+    UnsupportedError
+        If the region has cut bonds, whose link atoms are not part of the structure.
+    RunError
+        If a check fails.
+    """
+    if prepared.potential is None:
+        return []
+    if prepared.hybrid is not None and prepared.hybrid.links:
+        raise UnsupportedError(
+            message("preflight", f"a region with {len(prepared.hybrid.links)} cut bonds", "regions of whole molecules",
+                    "remove `preflight: true`, or examine a whole molecule with `openmm-nn preflight`")
+        )  # fmt: skip
+    from ..checks.preflight import preflight
+
+    atoms = list(prepared.topology.atoms())
+    periodic = prepared.hybrid is None and prepared.system.usesPeriodicBoundaryConditions()
+    report = preflight(
+        prepared.potential,
+        [atoms[index].element.atomic_number for index in prepared.region],
+        np.asarray(in_nanometers(prepared.positions))[list(prepared.region)],
+        box=prepared.topology.getPeriodicBoxVectors() if periodic else None,
+        charge=int(runfile.get("region", "charge") or 0),
+        multiplicity=int(runfile.get("region", "multiplicity")),
+        parameters=runfile.get("potential", "parameters"),
+        timestep=runfile.timestep,
+        temperature=runfile.temperature or _TEMPERATURE,
+    )
+    write_atomically(place.preflight, report.to_json() + "\n")
+    failed = [check for check in report.checks if check.verdict == "fail"]
+    if failed:
+        found = "; ".join(f"{check.name} ({check.advice or 'no advice'})" for check in failed)
+        raise RunError(
+            message("preflight", f"checks that failed: {found}", "a potential that passes",
+                    f"look at {place.preflight}; to run in spite of it, write `preflight: false` in "
+                    f"{place.runfile} and `openmm-nn continue {place.path}`")
+        )  # fmt: skip
+    return [f"preflight, {check.name}: {check.advice}" for check in report.checks if check.verdict == "warn"]

@@ -1,0 +1,383 @@
+"""From a run file to a System: structure, force field, potential, region."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+
+from .. import native
+from ..dynamics.committee_spread import bias_potential
+from ..errors import OpenMMNNError, RunFileError
+from ..potentials.formats import find_format
+from ..potentials.loading import available_potentials, load_potential, similar_names
+from ..potentials.potential import Potential
+from ..selection import select_atoms
+from ..systems.hybrid import HybridSystem, create_hybrid_system
+from ..systems.system import create_system
+from .runfile import RunFile
+from .schema import SCHEMA
+from .structures import classical_system, read_structure
+
+__all__ = [
+    "Prepared",
+    "choose_platform",
+    "force_properties",
+    "hybrid_options",
+    "integrator_name",
+    "make_integrator",
+    "prepare",
+    "system_options",
+]
+
+_FASTEST = ("CUDA",)  # HIP has been compiled and never run: whoever wants it names it
+_LONG_STEP = 0.001  # ps
+_YES_OR_NO = ("true|false", "true or false")
+# Of properties whose wrong values OpenMM takes for its default without a word: a pattern, and that in words.
+_PROPERTY_VALUES = {
+    "Threads": (r"[1-9]\d*", 'a whole number from 1, such as "2"'),
+    "Precision": ("single|mixed|double", "single, mixed or double"),
+    "DeviceIndex": (r"\d+(,\d+)*", 'numbers of devices, such as "0" or "0,1"'),
+    "DeterministicForces": _YES_OR_NO,
+    "UseCpuPme": _YES_OR_NO,
+    "UseBlockingSync": _YES_OR_NO,
+    "DisablePmeStream": _YES_OR_NO,
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run starts from.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+    positions
+        Quantity of (N, 3).
+    system : openmm.System
+        With the potential and the barostat.
+    potential : Potential or None
+        None for a classical run.
+    hybrid : HybridSystem or None
+        None where the potential describes everything, or nothing.
+    region : tuple of int
+        Atoms that the potential describes.
+    warnings : tuple of str
+        What was said on the way.
+    """
+
+    topology: app.Topology
+    positions: Any
+    system: openmm.System
+    potential: Potential | None
+    hybrid: HybridSystem | None
+    region: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def located(runfile: RunFile, *path: str) -> Iterator[None]:
+    """Put file, line and key before what the library says of a value in a run file."""
+    try:
+        yield
+    except RunFileError:
+        raise
+    except OpenMMNNError as error:
+        text = str(error)
+        argument = re.match(r"(\w+)(?:\[[^]]*\])?: ", text)
+        where: tuple[str, ...] = path
+        section = SCHEMA["properties"].get(path[0], {}).get("properties", {})
+        if argument and argument[1] in section and argument[1] != path[-1]:
+            where, text = (path[0], argument[1]), text[argument.end() :]
+        elif argument:
+            text = text[argument.end() :]
+        key = ".".join(where)
+        given = runfile.document.get(*where)
+        shown = "" if given is None or isinstance(given, dict) or repr(given) in text else f" {given!r}"
+        raise RunFileError(
+            f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {in_keys(text)}"
+        ) from error
+
+
+def in_keys(text: str) -> str:
+    """Write the arguments that a message of the library names as the keys that a run file has for them.
+
+    Examples
+    --------
+    >>> from openmm_nn.runs.preparation import in_keys
+    >>> in_keys("give allow_cuts=[(6, 4)].")
+    'give `allow_cuts: [[6, 4]]`.'
+    """
+    text = text.replace(" remove_constraints=False keeps them.", "")
+    text = text.replace("make the classical System with hydrogenMass=3*amu", "give `forcefield.hydrogen_mass: 3 amu`")
+
+    def key(found: re.Match[str]) -> str:
+        value = found[2].replace("(", "[").replace(")", "]").strip("'")
+        return f"`{found[1]}: {value.lower() if value in ('True', 'False') else value}`"
+
+    return re.sub(r"\b(allow_cuts|charge|charge_scheme|expand|long_range)=(\[.*?\]|'\w+'|[-+]?\w+)", key, text)
+
+
+def prepare(runfile: RunFile) -> Prepared:
+    """Make the System of a run file.
+
+    Parameters
+    ----------
+    runfile
+        Checked.
+
+    Returns
+    -------
+    Prepared
+        Topology, positions, System, potential.
+
+    Raises
+    ------
+    RunFileError
+        If files are missing or damaged, or what they hold does not fit what is asked for.
+
+    Examples
+    --------
+    >>> from openmm_nn.runs import RunFile, prepare
+    >>> prepared = prepare(RunFile.load("run.yaml"))  # doctest: +SKIP
+    """
+    structure = read_structure(runfile)
+    topology = structure.topology
+    classical = runfile.given("forcefield") or structure.make_system is not None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        potential = read_potential(runfile) if runfile.given("potential") else None
+        hybrid = None
+        region: tuple[int, ...] = ()
+        if potential is None:
+            system = classical_system(runfile, structure)
+        elif classical:
+            base = classical_system(runfile, structure)
+            with located(runfile, "region", "select" if runfile.given("region", "select") else "atoms"):
+                hybrid = create_hybrid_system(topology, base, potential, _selection(runfile), **hybrid_options(runfile))
+            system, region = hybrid.system, hybrid.region.atoms
+        else:
+            with located(runfile, "potential", "name"):
+                system = create_system(topology, potential, **system_options(runfile))
+            region = tuple(range(topology.getNumAtoms()))
+    said = [in_keys(f"{entry.message}") for entry in caught if issubclass(entry.category, UserWarning)]
+    said += _advice(runfile, region, topology)
+    _check_ensemble(runfile, system)
+    trajectory_atoms(runfile, topology)
+    add_barostat(runfile, system)
+    return Prepared(topology, structure.positions, system, potential, hybrid, region, tuple(dict.fromkeys(said)))
+
+
+def read_potential(runfile: RunFile) -> Potential:
+    """Load the potential of a run file, with its bias if there is one.
+
+    Raises
+    ------
+    RunFileError
+        If there is no such name or file, or it cannot be loaded.
+    """
+    name = str(runfile.get("potential", "name"))
+    local = runfile.path("potential", "name")
+    source: str | Path = local if local.is_file() else name
+    names = [entry.name for entry in available_potentials()]
+    if not local.is_file() and name not in names and find_format(name) is None:
+        folder = local.parent
+        files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        close = similar_names(name, [*names, *files])
+        raise runfile.error(
+            "potential", "name", allowed="a model file that exists, or a name that `openmm-nn models` lists",
+            remedy=f"did you mean {close[0]}?" if close else "correct the path; it begins where the run file is",
+        )  # fmt: skip
+    _check_device(runfile)
+    with located(runfile, "potential", "name"):
+        potential = load_potential(
+            str(source), device=runfile.get("potential", "device"), trust=bool(runfile.get("potential", "trust"))
+        )
+    for key in runfile.get("potential", "parameters") or {}:
+        if key not in potential.card.parameters:
+            known = ", ".join(potential.card.parameters) or "none"
+            raise runfile.error("potential", "parameters", key, allowed=f"parameters of this potential: {known}",
+                                remedy="remove this line, or correct the name")  # fmt: skip
+    _check_committee(runfile, potential)
+    if runfile.given("uncertainty", "bias"):
+        height, width = (runfile.quantity("uncertainty", "bias", key) or 0.0 for key in ("height", "width"))
+        with located(runfile, "uncertainty", "bias"):
+            potential = bias_potential(potential, height=height, width=width)
+    return potential
+
+
+def _check_device(runfile: RunFile) -> None:
+    """Refuse a device that torch does not know, or does not have here."""
+    name = runfile.get("potential", "device")
+    if name is None:
+        return
+    import torch
+
+    known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name not in (*known, *(["cuda"] if len(known) > 1 else [])):
+        raise runfile.error("potential", "device", allowed=f"devices of torch on this machine: {', '.join(known)}",
+                            remedy="remove this line: the model then runs where the platform does")  # fmt: skip
+
+
+def _check_committee(runfile: RunFile, potential: Potential) -> None:
+    """Refuse settings for a committee where there is none."""
+    if potential.card.committee_size > 1 and not potential.card.returns_forces:
+        return
+    guarded = runfile.given("guards", "uncertainty") and runfile.get("guards", "uncertainty", "action") != "off"
+    for path, asked in ((("uncertainty",), runfile.given("uncertainty")), (("guards", "uncertainty"), guarded)):
+        if asked:
+            raise runfile.error(
+                *path, got=f"settings for a committee, and {potential.card.name!r} has no members to compare",
+                allowed="a committee, such as openmm-nn/hcno-1 or ani2x", remedy="remove this section",
+            )  # fmt: skip
+
+
+def _selection(runfile: RunFile) -> Any:
+    select = runfile.get("region", "select")
+    return select if select is not None else runfile.get("region", "atoms")
+
+
+def force_properties(runfile: RunFile) -> dict[str, str]:
+    """Return the properties of the potential's force that differ from what is taken anyway."""
+    properties = {}
+    if runfile.get("potential", "precision") != "model":
+        properties["precision"] = str(runfile.get("potential", "precision"))
+    if runfile.get("potential", "threads"):
+        properties["threads"] = str(runfile.get("potential", "threads"))
+    return properties
+
+
+def hybrid_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of `create_hybrid_system`: those that a run file gives."""
+    names = ("embedding", "expand", "bonded_rule", "link", "charge_scheme", "charge", "multiplicity", "periodic",
+             "long_range")  # fmt: skip
+    options = {name: runfile.document.get("region", name) for name in names}
+    options = {name: value for name, value in options.items() if value is not None}
+    if runfile.given("region", "allow_cuts"):
+        options["allow_cuts"] = [tuple(pair) for pair in runfile.get("region", "allow_cuts")]
+    properties = force_properties(runfile)
+    return {**options, "properties": properties} if properties else options
+
+
+def system_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of `create_system`."""
+    options = {name: runfile.document.get("region", name) for name in ("charge", "multiplicity", "periodic")}
+    options = {name: value for name, value in options.items() if value is not None}
+    mass = runfile.quantity("forcefield", "hydrogen_mass")
+    if mass is not None:
+        options["hydrogen_mass"] = mass
+    properties = force_properties(runfile)
+    return {**options, "properties": properties} if properties else options
+
+
+def trajectory_atoms(runfile: RunFile, topology: app.Topology) -> tuple[int, ...] | None:
+    """Return the atoms of the trajectory; None if they are all."""
+    select = runfile.get("reporters", "atoms")
+    if select is None or select == "all":
+        return None
+    with located(runfile, "reporters", "atoms"):
+        return select_atoms(topology, select)
+
+
+def _advice(runfile: RunFile, region: tuple[int, ...], topology: app.Topology) -> list[str]:
+    """Warn of what is allowed but seldom right."""
+    inside = set(region)
+    hydrogens = any(atom.index in inside and atom.element is app.element.hydrogen for atom in topology.atoms())
+    if hydrogens and runfile.timestep > _LONG_STEP and runfile.quantity("forcefield", "hydrogen_mass") is None:
+        return [
+            f"dynamics.timestep is {1000 * runfile.timestep:g} fs, and hydrogens of the region move freely: 0.5 fs is "
+            "safe, 1 fs usually"
+        ]
+    return []
+
+
+def _check_ensemble(runfile: RunFile, system: openmm.System) -> None:
+    if runfile.get("dynamics", "ensemble") == "NPT" and not system.usesPeriodicBoundaryConditions():
+        raise runfile.error(
+            "dynamics", "ensemble", allowed="NVE or NVT: this System has no periodic boundary conditions",
+            remedy="choose NVT, or give the box as `structure.box: [3 nm, 3 nm, 3 nm]`",
+        )  # fmt: skip
+
+
+def add_barostat(runfile: RunFile, system: openmm.System) -> None:
+    """Add the barostat of a run at constant pressure."""
+    if runfile.get("dynamics", "ensemble") != "NPT":
+        return
+    barostat = openmm.MonteCarloBarostat(
+        runfile.quantity("dynamics", "pressure") * unit.bar,
+        runfile.temperature * unit.kelvin,
+        int(runfile.get("dynamics", "barostat_every")),
+    )
+    barostat.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    system.addForce(barostat)
+
+
+def make_integrator(runfile: RunFile) -> openmm.Integrator:
+    """Make the integrator of a run file."""
+    step = runfile.timestep * unit.picosecond
+    kind = integrator_name(runfile)
+    if kind == "verlet":
+        return openmm.VerletIntegrator(step)
+    temperature = runfile.temperature * unit.kelvin
+    friction = (runfile.quantity("dynamics", "friction") or 1.0) / unit.picosecond
+    if kind == "nose-hoover":
+        return openmm.NoseHooverIntegrator(temperature, friction, step)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, friction, step)
+    integrator.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    return integrator
+
+
+def integrator_name(runfile: RunFile) -> str:
+    """Return the integrator that was chosen, or follows from the ensemble."""
+    default = "verlet" if runfile.get("dynamics", "ensemble") == "NVE" else "langevin"
+    return str(runfile.get("dynamics", "integrator") or default)
+
+
+def kernel_platforms() -> set[str]:
+    """Return the platforms for which the extension in use has kernels, wherever it lies."""
+    if not native.available():
+        return set()
+    folder = Path(native.load().__file__ or "").parent / "lib" / "plugins"
+    return {path.stem.removeprefix("libOpenMMNN") for path in folder.glob("libOpenMMNN*.so")}
+
+
+def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
+    """Choose OpenMM's platform, always by its name.
+
+    Returns
+    -------
+    tuple of openmm.Platform and dict
+        The platform and its properties.
+
+    Raises
+    ------
+    RunFileError
+        If this OpenMM, or this build of the package, does not have it, or a property or its value cannot be.
+    """
+    known = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
+    name = str(runfile.get("dynamics", "platform"))
+    if name == "auto":
+        kernels = kernel_platforms()
+        name = next((fast for fast in _FASTEST if fast in known and fast in kernels), "CPU")
+    if name not in known:
+        raise runfile.error("dynamics", "platform", allowed=f"platforms of this OpenMM: {', '.join(known)}",
+                            remedy="choose one of these, or write `platform: auto`")  # fmt: skip
+    platform = openmm.Platform.getPlatformByName(name)
+    properties = {key: str(value) for key, value in (runfile.get("dynamics", "properties") or {}).items()}
+    for key, value in properties.items():
+        if key not in platform.getPropertyNames():
+            names = ", ".join(platform.getPropertyNames()) or "none"
+            raise runfile.error("dynamics", "properties", key, allowed=f"properties of {name}: {names}",
+                                remedy="remove this line, or correct the name")  # fmt: skip
+        pattern, words = _PROPERTY_VALUES.get(key, (".*", ""))
+        if not re.fullmatch(pattern, value.strip(), re.IGNORECASE):
+            raise runfile.error("dynamics", "properties", key, allowed=words,
+                                remedy="correct the value; OpenMM would take its default without a word")  # fmt: skip
+    return platform, properties

@@ -1,0 +1,1 @@
+"""Putting a potential into a System."""

@@ -1,0 +1,223 @@
+"""Cut bonds: where the region ends, which cuts are sound, and the link atoms that close them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openmm import app, unit
+
+from ... import errors
+from ...engine.force import Link
+from .bond_orders import BondKind, bond_kind
+from .radii import covalent_radius
+from .region import BondGraph, Region, pair
+
+LINK_RULES = ("fixed", "ratio")
+_FARTHEST_ALTERNATIVE = 8
+
+_REMEDIES = {
+    "X-H": "Take the hydrogen and the atom that carries it on the same side",
+    "double": "Take both atoms of the double bond on the same side",
+    "triple": "Take both atoms of the triple bond on the same side",
+    "aromatic": "Take the whole ring system on the same side",
+    "amide": "Take the whole amide group on the same side",
+    "conjugated": "Take the whole conjugated group on the same side",
+    "unknown": "State bond types in the topology",
+}
+
+
+@dataclass(frozen=True)
+class CutBond:
+    """A bond between the region and its environment, and its link atom.
+
+    Parameters
+    ----------
+    inside, outside : int
+        Q, the atom in the region, and M, the atom in the environment.
+    kind : BondKind
+        What kind of bond it is, and what says so.
+    link : Link
+        The link atom.
+    length : float or None
+        Equilibrium length of the bond in the force field, in nm.
+    distance : float
+        Distance from Q to the link atom in nm (with ``ratio``, at the sum of the covalent radii of Q and M).
+    names : tuple of (str, str)
+        Q and M in words.
+    """
+
+    inside: int
+    outside: int
+    kind: BondKind
+    link: Link
+    length: float | None
+    distance: float
+    names: tuple[str, str]
+
+
+def make_cuts(
+    graph: BondGraph,
+    region: Region,
+    *,
+    link: str = "fixed",
+    link_distances: object = None,
+    allow_cuts: Iterable[tuple[int, int]] = (),
+) -> tuple[CutBond, ...]:
+    """Examine every bond that leaves the region, and place a link atom on it.
+
+    Parameters
+    ----------
+    graph : BondGraph
+    region : Region
+    link : {"fixed", "ratio"}
+        Whether a link atom keeps its distance from Q, or stays at a fixed fraction of the bond.
+    link_distances : mapping of (int, int) to float or Quantity, or iterable of (int, int, distance), optional
+        Distances from Q to the link atom, in nm unless with a unit, in place of the sum of the covalent radii of Q and
+        hydrogen. With
+        ``ratio`` the distance holds for a bond as long as the sum of the covalent radii of Q and M.
+    allow_cuts : iterable of (int, int)
+        Cut bonds that are wanted although the guard would refuse them.
+
+    Returns
+    -------
+    tuple of CutBond
+        In ascending order of the atoms.
+
+    Raises
+    ------
+    BoundaryError
+        If a cut goes through a bond that is not single or through a bond to hydrogen, or if two cuts end on one M.
+    ParameterError
+        If an option has an unknown value or names a bond that is not cut.
+    """
+    if link not in LINK_RULES:
+        raise errors.ParameterError(f"link: got {link!r}; allowed are 'fixed' and 'ratio'. Choose one of these.")
+    bonds = region.cut_bonds
+    allowed = _named_cuts("allow_cuts", allow_cuts, bonds)
+    distances = _read_distances(link_distances, bonds)
+
+    kinds = {bond: bond_kind(graph, *bond) for bond in bonds if graph.elements[bond[1]] is not None}
+    for bond in bonds:
+        if bond not in allowed:
+            _guard(
+                graph,
+                region,
+                bond,
+                kinds[bond],
+                [other for other in bonds if other[1] == bond[1] and other not in allowed],
+            )
+    return tuple(_make_cut(graph, bond, kinds[bond], link, distances.get(bond)) for bond in bonds)
+
+
+def _make_cut(graph: BondGraph, bond: tuple[int, int], kind: BondKind, rule: str, distance: float | None) -> CutBond:
+    radii = [covalent_radius(app.Element.getBySymbol(graph.elements[atom]).atomic_number) for atom in bond]
+    if distance is None:
+        distance = radii[0] + covalent_radius(1)
+    value = distance if rule == "fixed" else distance / sum(radii)
+    return CutBond(
+        *bond,
+        kind,
+        Link(inside=bond[0], outside=bond[1], rule=rule, value=value),
+        graph.lengths.get(pair(*bond)),
+        distance,
+        (graph.labels[bond[0]], graph.labels[bond[1]]),
+    )
+
+
+def _named_cuts(
+    argument: str, pairs: Iterable[tuple[int, int]], bonds: tuple[tuple[int, int], ...]
+) -> set[tuple[int, int]]:
+    by_pair = {pair(*bond): bond for bond in bonds}
+    named = set()
+    for item in pairs:
+        try:
+            first, second = (int(atom) for atom in item)
+        except (TypeError, ValueError) as error:
+            raise errors.ParameterError(
+                f"{argument}: got {item!r}; allowed are pairs of atom indices. Write {argument}=[(i, j), ...]."
+            ) from error
+        if pair(first, second) not in by_pair:
+            known = ", ".join(map(str, bonds)) or "none"
+            raise errors.ParameterError(
+                f"{argument}: got {(first, second)}, which is no cut bond; the cut bonds are: {known}. Name one of "
+                "these, or leave it out."
+            )
+        named.add(by_pair[pair(first, second)])
+    return named
+
+
+def _read_distances(given: object, bonds: tuple[tuple[int, int], ...]) -> dict[tuple[int, int], float]:
+    if given is None:
+        return {}
+    triples: list[tuple[Any, ...]] = []
+    if isinstance(given, Mapping):
+        triples = [(*key, value) for key, value in given.items()]
+    elif isinstance(given, Iterable):
+        triples = [tuple(item) for item in given]
+    distances = {}
+    for triple in triples:
+        bond = _named_cuts("link_distances", [triple[:2]], bonds).pop()
+        value: Any = triple[2]
+        nanometres = value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value
+        if not isinstance(nanometres, (int, float)) or not 0 < nanometres < 1:
+            raise errors.ParameterError(
+                f"link_distances: got {value!r} for the bond {bond}; allowed are lengths between 0 and 1 nm. Give nm, "
+                "or a Quantity."
+            )
+        distances[bond] = float(nanometres)
+    return distances
+
+
+def _guard(
+    graph: BondGraph, region: Region, bond: tuple[int, int], kind: BondKind, sharing: list[tuple[int, int]]
+) -> None:
+    if kind.kind != "single":
+        words = {"unknown": "a bond of unknown order", "X-H": "an X-H bond"}.get(kind.kind)
+        if words is None:
+            words = f"{'an' if kind.kind[0] in 'aeiou' else 'a'} {kind.kind} bond"
+        raise errors.BoundaryError(
+            f"region: cuts {words}, {graph.describe(*bond)} (told by {kind.evidence}); only single bonds between "
+            f"heavy atoms may be cut. {_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}; or, if this is "
+            f"wanted, give allow_cuts=[{bond}]."
+        )
+    if len(sharing) > 1:
+        inside = " and ".join(graph.labels[other[0]] for other in sharing)
+        raise errors.BoundaryError(
+            f"region: two cuts end on {graph.labels[bond[1]]}, from {inside}; each environment atom may end one cut, "
+            f"since two link atoms beside it would collide. Take {graph.labels[bond[1]]} into the region; or, if this "
+            f"is wanted, give allow_cuts={sharing}."
+        )
+
+
+def _alternatives(graph: BondGraph, region: Region, bond: tuple[int, int]) -> str:
+    """Name the nearest single bonds between carbons, outward and inward of a bad cut, in words."""
+    inside = set(region.atoms)
+    found = []
+    for start, where in ((bond[1], inside), (bond[0], set(range(len(graph.elements))) - inside)):
+        better = _nearest_sound_bond(graph, start, where)
+        if better is not None:
+            found.append(graph.describe(*better))
+    return f", for instance by cutting {' or '.join(found)}" if found else ""
+
+
+def _nearest_sound_bond(graph: BondGraph, start: int, barred: set[int]) -> tuple[int, int] | None:
+    seen, queue = {start}, deque([(start, 0)])
+    while queue:
+        atom, depth = queue.popleft()
+        for other in sorted(graph.neighbours[atom]):
+            if other in seen or other in barred:
+                continue
+            if graph.elements[atom] == graph.elements[other] == "C" and bond_kind(graph, atom, other).kind == "single":
+                return atom, other
+            seen.add(other)
+            if depth < _FARTHEST_ALTERNATIVE:
+                queue.append((other, depth + 1))
+    return None
+
+
+def is_polar(graph: BondGraph, cut: CutBond) -> bool:
+    """Whether a cut goes through another bond than one between carbons, which a hydrogen imitates badly."""
+    return not graph.elements[cut.inside] == graph.elements[cut.outside] == "C"

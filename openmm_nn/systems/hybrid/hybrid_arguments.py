@@ -1,0 +1,163 @@
+"""The arguments of create_hybrid_system: what is allowed, and what follows from each."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import openmm
+
+from ... import errors, native
+from ...potentials.formats.openmmml import warn_of_small_forces
+from ...potentials.potential import Potential
+from .bonded import BONDED_RULES
+from .interpolation import native_module
+from .nonbonded import uses_ewald
+from .region import Region
+
+_LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
+_NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
+_CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
+
+
+def chooses_subtraction(choice: bool | None, atoms: int) -> bool:
+    """Settle whether the region's pairs are subtracted instead of excepted."""
+    if choice:
+        native_module("subtract_region")
+    return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
+
+
+def check_interpolation(potential: Any) -> None:
+    """Refuse to interpolate a potential whose force takes no factor."""
+    if not isinstance(potential, Potential):
+        raise errors.UnsupportedError(
+            "interpolate: got True with an MLPotential, whose force takes no factor; allowed are potentials of this "
+            "package. Load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)."
+        )
+    native_module("interpolate")
+
+
+def warn(message: str, depth: int = 2) -> None:
+    """Warn the caller of create_hybrid_system, from so many calls below that caller."""
+    warnings.warn(message, UserWarning, stacklevel=depth + 2)
+
+
+def check_options(bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
+    """Check the options that name one of several ways."""
+    if bonded_rule not in BONDED_RULES:
+        raise errors.ParameterError(
+            f"bonded_rule: got {bonded_rule!r}; allowed are {', '.join(map(repr, BONDED_RULES))}. Choose one of these."
+        )
+    if interpolate and charge_scheme != "none":
+        raise errors.ParameterError(
+            f"charge_scheme: got {charge_scheme!r} together with interpolate=True; allowed is 'none', since at zero "
+            "the interpolated System would not be the classical one. Leave the scheme out, or do not interpolate."
+        )
+
+
+def takes_charge(potential: Any) -> bool:
+    """Tell whether a potential is told the charge."""
+    return potential.card.supports_charge if isinstance(potential, Potential) else True
+
+
+def is_openmm_ml(potential: object) -> bool:
+    """Whether a potential comes from OpenMM-ML, which is not imported for the question."""
+    module = sys.modules.get("openmmml.mlpotential")
+    return module is not None and isinstance(potential, module.MLPotential)
+
+
+def check_potential(potential: object) -> None:
+    """Refuse what is no potential, and warn of one whose forces are known to be wrong."""
+    if is_openmm_ml(potential):
+        warn_of_small_forces(potential)
+    elif not isinstance(potential, Potential):
+        raise errors.ParameterError(
+            f"potential: got {potential!r} ({type(potential).__name__}); allowed are a Potential and an "
+            "openmmml.MLPotential. Make one with openmm_nn.load_potential(...)."
+        )
+
+
+def check_range(system: openmm.System, potential: Any, long_range: bool | None, periodic: bool) -> tuple[bool, bool]:
+    """Settle whether the potential gets the box, and whether it replaces the region's periodic images.
+
+    Parameters
+    ----------
+    system : openmm.System
+        The classical System.
+    potential : Potential or openmmml.MLPotential
+    long_range : bool or None
+        What the user says of the potential.
+    periodic : bool
+        Whether the user wants the box to be given to it.
+
+    Returns
+    -------
+    uses_box : bool
+    replaces_images : bool
+        The potential is given the box, holds the region's interaction with its images itself, and the System sums over
+        images, so that the classical ones have to be taken out. A long-ranged potential of a cluster sees no images:
+        they stay classical. Under a cutoff the classical System has none.
+
+    Raises
+    ------
+    ParameterError
+        If it is not known whether the potential is long-ranged, or said otherwise than by its card.
+    NativeExtensionError
+        If images are replaced and the native extension is not there.
+    """
+    if isinstance(potential, Potential):
+        stated, uses_box = potential.card.long_range, periodic or potential.card.periodic == "always"
+        name = f"the card of {potential.card.name!r}"
+    else:
+        stated, uses_box = potential._impl.getMLLongRange(), system.usesPeriodicBoundaryConditions()
+        name = "the MLPotential"
+    if stated is not None and long_range is not None and bool(stated) != bool(long_range):
+        raise errors.ParameterError(
+            f"long_range: got {long_range}, but {name} says {stated}; allowed is what it says. Leave long_range out."
+        )
+    ewald = any(isinstance(force, openmm.NonbondedForce) and uses_ewald(force) for force in system.getForces())
+    if not ewald:
+        return uses_box, False
+    far = long_range if stated is None else stated
+    if far is None:
+        raise errors.ParameterError(
+            f"long_range: got None, and {name} does not say whether the potential is long-ranged; in a System with "
+            "Ewald summation this decides whether the region's interaction with its periodic images stays classical. "
+            "Give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics."
+        )
+    replaces = bool(far and uses_box)
+    if replaces:
+        native_module("long_range")
+    return uses_box, replaces
+
+
+def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int:
+    """Settle the charge that the potential is told, and warn where it is a guess or contradicts the force field."""
+    total = region.classical_charge
+    if charge is not None:
+        if int(charge) != charge:
+            raise errors.ParameterError(
+                f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
+            )
+        if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
+            warn(
+                f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. "
+                "Check which is right."
+            )
+        return int(charge)
+    if not takes_charge:
+        if total is not None and abs(total) > _CHARGE_TOLERANCE:
+            warn(
+                f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
+                "charge and describes what it was trained for. Check that it fits; charge=0 says that it does."
+            )
+        return 0
+    guess = region.guessed_charge
+    # A whole neutral molecule needs no guess; anything else does, and the user should know.
+    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cut_bonds):
+        warn(
+            f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
+            f"e. Give charge={guess} if that is right."
+        )
+    return guess

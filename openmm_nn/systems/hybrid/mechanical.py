@@ -1,0 +1,246 @@
+"""Mechanical embedding: the environment acts on the region through the classical force field.
+
+E = E_MM(E,E) + E_MM(R,E) + E_NN(R and link atoms), for a region R and its environment E.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import openmm
+from openmm import unit
+
+from ... import errors
+from .bonded import (
+    BONDED_TYPES,
+    RegionAtoms,
+    TermCount,
+    belongs_to_region,
+    count_terms,
+    is_restraint,
+    iterate_terms,
+    split_terms,
+)
+from .nonbonded import exclude_pairs, force_label, touches, use_box_for_exceptions, zero_pairs
+from .region import BondGraph, Region, pair
+
+_HEAVY_HYDROGEN = 2.0  # dalton; above it hydrogen mass was repartitioned
+
+_CUSTOM_TYPES = (
+    openmm.CustomBondForce,
+    openmm.CustomAngleForce,
+    openmm.CustomTorsionForce,
+    openmm.CustomCompoundBondForce,
+    openmm.CustomCentroidBondForce,
+)
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """A classical System without the region's own energy.
+
+    Parameters
+    ----------
+    system : openmm.System
+        A new System.
+    terms : tuple of TermCount
+        Bonded terms that touch the region, and how many each rule removes.
+    constraints_removed : int
+    """
+
+    system: openmm.System
+    terms: tuple[TermCount, ...]
+    constraints_removed: int
+
+
+def check_sites(system: openmm.System, graph: BondGraph, inside: Collection[int]) -> None:
+    """Refuse virtual sites in the region, or built on its atoms.
+
+    Parameters
+    ----------
+    system : openmm.System
+    graph : BondGraph
+    inside : collection of int
+
+    Raises
+    ------
+    UnsupportedError
+        If a particle of the region is a virtual site, or a virtual site has a parent in the region.
+    """
+    for index in range(system.getNumParticles()):
+        if not system.isVirtualSite(index):
+            continue
+        site = system.getVirtualSite(index)
+        parents = [site.getParticle(number) for number in range(site.getNumParticles())]
+        on_region = [graph.labels[parent] for parent in parents if parent in inside]
+        if index in inside or on_region:
+            what = "is in the region" if index in inside else f"is placed by {on_region[0]}, an atom of the region"
+            raise errors.UnsupportedError(
+                f"region: {graph.labels[index]} is a virtual site and {what}; a potential describes atoms only, so a "
+                "region may hold no virtual sites and no atoms that carry them. Leave that molecule out, or use a "
+                "model without virtual sites for it."
+            )
+
+
+def inner_constraints(system: openmm.System, inside: Collection[int]) -> list[tuple[int, int, int]]:
+    """Constraints between two atoms of the region: the index of each, and its atoms."""
+    constraints = []
+    for index in range(system.getNumConstraints()):
+        first, second, _ = system.getConstraintParameters(index)
+        if first in inside and second in inside:
+            constraints.append((index, first, second))
+    return constraints
+
+
+def check_rigid_water(graph: BondGraph, constraints: list[tuple[int, int, int]]) -> None:
+    """Refuse rigid water in the region where its constraints are to be kept.
+
+    Parameters
+    ----------
+    graph : BondGraph
+    constraints : list of (int, int, int)
+        From `inner_constraints`.
+
+    Raises
+    ------
+    UnsupportedError
+        If two hydrogens of one molecule of water are constrained to each other and to their oxygen.
+    """
+    pairs = {pair(first, second) for _, first, second in constraints}
+    for first, second in sorted(pairs):
+        if graph.elements[first] == graph.elements[second] == "H":
+            common = graph.neighbours[first] & graph.neighbours[second]
+            for oxygen in common:
+                if graph.elements[oxygen] == "O" and {pair(first, oxygen), pair(second, oxygen)} <= pairs:
+                    raise errors.UnsupportedError(
+                        f"remove_constraints: got False, but the water of {graph.labels[oxygen]} in the region is "
+                        "rigid; a potential needs its internal coordinates free. Use remove_constraints=True, or "
+                        "leave the water out of the region."
+                    )
+
+
+def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, int, int]], stacklevel: int) -> None:
+    hydrogens = {atom for _, *atoms in removed for atom in atoms if graph.elements[atom] == "H"}
+    if not hydrogens:
+        return
+    lightest = min(system.getParticleMass(atom).value_in_unit(unit.dalton) for atom in hydrogens)
+    heavy = lightest > _HEAVY_HYDROGEN
+    step = "2 fs at most, since its hydrogens have repartitioned mass" if heavy else "1 fs at most, better 0.5 fs"
+    remedy = "" if heavy else " For 2 fs make the classical System with hydrogenMass=3*amu or more."
+    warnings.warn(
+        f"{len(removed)} constraints in the region were removed, so that {len(hydrogens)} of its hydrogens vibrate: "
+        f"use a time step of {step}.{remedy} remove_constraints=False keeps them.",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def remove_region(
+    system: openmm.System,
+    graph: BondGraph,
+    region: Region,
+    *,
+    bonded_rule: str,
+    ignored: Collection[int],
+    remove_constraints: bool,
+    keep_pairs: bool = False,
+    stacklevel: int = 3,
+) -> Remainder:
+    """Copy a classical System without what the potential replaces.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Not changed.
+    graph : BondGraph
+    region : Region
+    bonded_rule : str
+        One of `bonded.BONDED_RULES`.
+    ignored : collection of int
+        Indices of forces to leave alone.
+    remove_constraints : bool
+        Remove the constraints between two atoms of the region.
+    keep_pairs : bool
+        Leave the region's nonbonded pairs where they are, since another force subtracts them.
+    stacklevel : int
+        Of the warnings about constraints and restraints.
+
+    Returns
+    -------
+    Remainder
+    """
+    atoms = RegionAtoms.of(region.atoms, graph.neighbours)
+    forces: list[openmm.Force] = []
+    terms: list[TermCount] = []
+    for index, force in enumerate(system.getForces()):
+        if index not in ignored and type(force) in BONDED_TYPES and touches(force, atoms.inside):
+            terms.append(count_terms(force, atoms, force_label(force)))
+            _warn_of_restraints(force, atoms, bonded_rule, stacklevel)
+            forces.append(split_terms(force, atoms, bonded_rule))
+            continue
+        new = _copy(force, force_label(force))
+        if index not in ignored:
+            if not keep_pairs:
+                _take_pairs_out(new, region.atoms)
+            elif isinstance(new, openmm.NonbondedForce):
+                use_box_for_exceptions(new)
+        forces.append(new)
+
+    remainder = _without_forces(system)
+    for force in forces:
+        remainder.addForce(force)
+    removed = inner_constraints(system, atoms.inside) if remove_constraints else []
+    for index, _, _ in reversed(removed):
+        remainder.removeConstraint(index)
+    _advise(system, graph, removed, stacklevel + 1)
+    return Remainder(remainder, tuple(terms), len(removed))
+
+
+def _take_pairs_out(force: openmm.Force, atoms: tuple[int, ...]) -> None:
+    if isinstance(force, openmm.NonbondedForce):
+        zero_pairs(force, atoms)
+    elif isinstance(force, openmm.CustomNonbondedForce):
+        exclude_pairs(force, atoms)
+    elif isinstance(force, openmm.CustomGBForce) and force.getNumExclusions() > 0:
+        # Its pair terms ignore exclusions, but the CPU platform wants the same list in every force that has one.
+        exclude_pairs(force, atoms)
+
+
+def _copy(item: Any, name: str) -> Any:
+    try:
+        return copy.deepcopy(item)
+    except openmm.OpenMMException as error:
+        raise errors.UnsupportedError(
+            f"system: {name} cannot be copied ({error}); allowed are forces that OpenMM can copy, since the given "
+            "System stays as it is. Take the force out, make the hybrid, and add it to the hybrid's system."
+        ) from error
+
+
+def _without_forces(system: openmm.System) -> openmm.System:
+    """Copy a System with particles, virtual sites, constraints and box, but no forces."""
+    bare = copy.deepcopy(system)
+    for index in reversed(range(bare.getNumForces())):
+        bare.removeForce(index)
+    return bare
+
+
+def _warn_of_restraints(force: openmm.Force, atoms: RegionAtoms, rule: str, stacklevel: int) -> None:
+    if not isinstance(force, _CUSTOM_TYPES):
+        return
+    number = sum(
+        belongs_to_region(force, term_atoms, term, atoms, rule) and is_restraint(term_atoms, atoms.neighbours)
+        for term_atoms, term in iterate_terms(force)
+        if not atoms.inside.isdisjoint(term_atoms)
+    )
+    if number:
+        warnings.warn(
+            f"{number} terms of {force_label(force)} join atoms of the region that are more than three bonds apart, "
+            "as a restraint would; they were removed with the region's own terms. To keep them, give "
+            f"ignore_forces=({force.getName()!r},).",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )

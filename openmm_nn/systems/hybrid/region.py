@@ -1,0 +1,273 @@
+"""The region: the atoms that a potential describes, and the bonds that hold them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from ... import errors
+from .radii import covalent_radius
+
+# A pair of the force field whose equilibrium length exceeds the sum of its covalent radii by more than this is no bond
+# but a Urey-Bradley or other 1-3 term: the shortest such pairs (H-H in water, 0.151 nm) lie far above, stretched bonds
+# far below.
+_LONGEST_BOND = 1.25
+
+EXPANSIONS = ("residue", "molecule")
+
+
+def pair(first: int, second: int) -> tuple[int, int]:
+    """Two atom indices in ascending order: the name of a bond."""
+    return (first, second) if first < second else (second, first)
+
+
+@dataclass(frozen=True)
+class BondGraph:
+    """The covalent bonds of a System, from its topology, bond forces and constraints.
+
+    Topologies read from PDB files lack bonds of non-standard residues; the force field knows them. A harmonic bond or a
+    constraint that the topology does not list counts as a bond where its length is that of one (at most 1.25 times the
+    sum of the covalent radii), which leaves Urey-Bradley pairs and the H-H constraint of rigid water out.
+
+    Parameters
+    ----------
+    neighbours : tuple of set of int
+        The bonded atoms of each atom.
+    lengths : dict
+        Equilibrium length in nm of each pair that has a harmonic bond or a constraint.
+    types : dict
+        Bond type in lower case (``single``, ``double``, ``triple``, ``aromatic``, ``amide``) of each pair whose
+        topology states it.
+    elements : tuple of (str or None)
+        Element symbols; None for virtual sites.
+    labels : tuple of str
+        A name of each atom for messages: chain, residue, atom and index.
+    residues : tuple of int
+        Residue index of each atom.
+    names : tuple of str
+        Atom names.
+    residue_names : tuple of str
+        Residue name of each atom.
+    """
+
+    neighbours: tuple[set[int], ...]
+    lengths: dict[tuple[int, int], float]
+    types: dict[tuple[int, int], str]
+    elements: tuple[str | None, ...]
+    labels: tuple[str, ...]
+    residues: tuple[int, ...]
+    names: tuple[str, ...]
+    residue_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, topology: app.Topology, system: openmm.System) -> BondGraph:
+        """Read the bonds of a topology and a System.
+
+        Parameters
+        ----------
+        topology : openmm.app.Topology
+        system : openmm.System
+            With one particle for each atom of the topology.
+
+        Returns
+        -------
+        BondGraph
+        """
+        atoms = list(topology.atoms())
+        numbers = [atom.element.atomic_number if atom.element is not None else 0 for atom in atoms]
+        neighbours: tuple[set[int], ...] = tuple(set() for _ in atoms)
+        types: dict[tuple[int, int], str] = {}
+
+        for bond in topology.bonds():
+            first, second = bond.atom1.index, bond.atom2.index
+            if not (numbers[first] and numbers[second]):
+                continue
+            neighbours[first].add(second)
+            neighbours[second].add(first)
+            if bond.type is not None:
+                types[pair(first, second)] = str(bond.type).lower()
+            elif bond.order is not None:
+                types[pair(first, second)] = {1: "single", 2: "double", 3: "triple"}.get(bond.order, "single")
+
+        lengths = _equilibrium_lengths(system)
+        for (first, second), length in lengths.items():
+            if numbers[first] and numbers[second] and second not in neighbours[first]:
+                longest = _LONGEST_BOND * (covalent_radius(numbers[first]) + covalent_radius(numbers[second]))
+                if length <= longest:
+                    neighbours[first].add(second)
+                    neighbours[second].add(first)
+        return cls(
+            neighbours,
+            lengths,
+            types,
+            tuple(atom.element.symbol if atom.element is not None else None for atom in atoms),
+            tuple(f"{atom.residue.name}{atom.residue.id}:{atom.name} (atom {atom.index})" for atom in atoms),
+            tuple(atom.residue.index for atom in atoms),
+            tuple(atom.name for atom in atoms),
+            tuple(atom.residue.name for atom in atoms),
+        )
+
+    def molecule(self, atoms: Iterable[int]) -> set[int]:
+        """All atoms that bonds connect to the given ones, those included."""
+        found = set(atoms)
+        queue = deque(found)
+        while queue:
+            for other in self.neighbours[queue.popleft()]:
+                if other not in found:
+                    found.add(other)
+                    queue.append(other)
+        return found
+
+    def inner_bonds(self, atoms: Iterable[int]) -> list[tuple[int, int]]:
+        """List the bonds with both atoms among the given ones, each once, ascending."""
+        inside = set(atoms)
+        return sorted((i, j) for i in inside for j in self.neighbours[i] if i < j and j in inside)
+
+    def cut_bonds(self, atoms: Iterable[int]) -> list[tuple[int, int]]:
+        """List the bonds with one atom among the given ones: that atom first, ascending."""
+        inside = set(atoms)
+        return sorted((i, j) for i in inside for j in self.neighbours[i] if j not in inside)
+
+    def describe(self, first: int, second: int) -> str:
+        """Describe a bond in words."""
+        return f"{self.labels[first]} - {self.labels[second]}"
+
+
+def _equilibrium_lengths(system: openmm.System) -> dict[tuple[int, int], float]:
+    lengths: dict[tuple[int, int], float] = {}
+    for index in range(system.getNumConstraints()):
+        first, second, length = system.getConstraintParameters(index)
+        lengths[pair(first, second)] = length.value_in_unit(unit.nanometer)
+    for force in system.getForces():
+        if isinstance(force, openmm.HarmonicBondForce):
+            for index in range(force.getNumBonds()):
+                first, second, length, strength = force.getBondParameters(index)
+                if strength._value > 0:
+                    lengths.setdefault(pair(first, second), length.value_in_unit(unit.nanometer))
+    return lengths
+
+
+@dataclass(frozen=True)
+class Region:
+    """The atoms that the potential describes.
+
+    Parameters
+    ----------
+    atoms : tuple of int
+        System indices, in the order in which the potential sees them.
+    elements : tuple of str
+        Element symbols, in that order.
+    cut_bonds : tuple of (int, int)
+        Bonds that leave the region: the atom inside first.
+    classical_charge : float or None
+        Sum of the atoms' classical charges in e; None if no force has charges.
+    labels : tuple of str
+        Names of the atoms, for tables and messages.
+    """
+
+    atoms: tuple[int, ...]
+    elements: tuple[str, ...]
+    cut_bonds: tuple[tuple[int, int], ...]
+    classical_charge: float | None
+    labels: tuple[str, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @property
+    def atomic_numbers(self) -> tuple[int, ...]:
+        """Atomic numbers, in the order of `atoms`."""
+        return tuple(app.Element.getBySymbol(symbol).atomic_number for symbol in self.elements)
+
+    @property
+    def formula(self) -> str:
+        """Hill formula of the region, without link atoms."""
+        counts = Counter(self.elements)
+        order = (["C", "H"] if "C" in counts else []) + sorted(set(counts) - ({"C", "H"} if "C" in counts else set()))
+        return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order if counts[symbol])
+
+    @property
+    def guessed_charge(self) -> int:
+        """Formal charge in e that the classical charges suggest: their sum, rounded. A guess."""
+        return round(self.classical_charge or 0.0)
+
+    def __str__(self) -> str:
+        charge = (
+            "no classical charges"
+            if self.classical_charge is None
+            else f"sum of classical charges {self.classical_charge:+.4f} e"
+        )
+        return (
+            f"region of {len(self)} atoms, {self.formula}, {charge}, "
+            f"formal charge {self.guessed_charge:+d} as a guess, {len(self.cut_bonds)} cut bonds"
+        )
+
+
+def expand_atoms(graph: BondGraph, atoms: tuple[int, ...], expand: str | None) -> tuple[int, ...]:
+    """Fill a region up to whole residues or molecules.
+
+    Parameters
+    ----------
+    graph : BondGraph
+    atoms : tuple of int
+    expand : {None, "residue", "molecule"}
+
+    Returns
+    -------
+    tuple of int
+        The same atoms, or the filled region in ascending order.
+
+    Raises
+    ------
+    ParameterError
+        If `expand` has another value.
+    """
+    if expand is None:
+        return atoms
+    if expand == "molecule":
+        return tuple(sorted(graph.molecule(atoms)))
+    if expand == "residue":
+        chosen = {graph.residues[atom] for atom in atoms}
+        return tuple(index for index, residue in enumerate(graph.residues) if residue in chosen)
+    raise errors.ParameterError(
+        f"expand: got {expand!r}; allowed are None, {', '.join(map(repr, EXPANSIONS))}. Choose one of these."
+    )
+
+
+def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | None) -> Region:
+    """Describe the region.
+
+    Parameters
+    ----------
+    graph : BondGraph
+    atoms : tuple of int
+    charges : numpy.ndarray, shape (n_particles,), float64, e, or None
+        Classical charges.
+
+    Returns
+    -------
+    Region
+
+    Raises
+    ------
+    ParticleError
+        If an atom has no element.
+    """
+    elements: list[str] = []
+    for atom in atoms:
+        symbol = graph.elements[atom]
+        if symbol is None:
+            raise errors.ParticleError(
+                f"region: {graph.labels[atom]} has no element in the topology; a potential needs one for each atom. "
+                "Set the element, or leave the atom out of the region if it is a virtual site."
+            )
+        elements.append(symbol)
+    total = None if charges is None else float(np.sum(charges[list(atoms)]))
+    return Region(
+        atoms, tuple(elements), tuple(graph.cut_bonds(atoms)), total, tuple(graph.labels[atom] for atom in atoms)
+    )

@@ -1,0 +1,137 @@
+"""How a region is named, filled up and described."""
+
+import numpy as np
+import openmm as mm
+import pytest
+from openmm import app, unit
+
+from openmm_nn import HybridSystem, create_hybrid_system
+from openmm_nn.errors import ParameterError, ParticleError
+from tests.systems.hybrid.cases import SIDE_CHAIN, peptide_in_water, villin
+from tests.systems.hybrid.region_energy import zero_potential
+
+WATER = "resid 70"
+
+
+def make(region: object, **options: object) -> HybridSystem:
+    case = villin(rigidWater=False)
+    return create_hybrid_system(case.topology, case.system, zero_potential(), region, **options)
+
+
+def water_atoms() -> list[int]:
+    return [atom.index for atom in villin(rigidWater=False).topology.atoms() if atom.residue.index == 70]
+
+
+def test_selection_indices_mask_and_generator_name_the_same_region() -> None:
+    atoms = water_atoms()
+    mask = np.zeros(villin(rigidWater=False).topology.getNumAtoms(), dtype=bool)
+    mask[atoms] = True
+    for region in (
+        WATER,
+        atoms,
+        np.array(atoms),
+        mask,
+        list(mask),
+        (i for i in atoms),
+        set(atoms),
+        range(atoms[0], atoms[-1] + 1),
+    ):
+        assert make(region).region.atoms == tuple(atoms)
+
+
+def test_the_order_of_indices_is_kept() -> None:
+    atoms = water_atoms()[::-1]
+    assert make(atoms).region.atoms == tuple(atoms)
+    assert make(atoms).region.elements == ("H", "H", "O")
+
+
+def test_a_generator_is_read_once_and_constraints_go() -> None:
+    case = villin(rigidWater=True)
+    atoms = water_atoms()
+    with pytest.warns(UserWarning, match="3 constraints in the region were removed"):
+        hybrid = create_hybrid_system(case.topology, case.system, zero_potential(), (i for i in atoms))
+    assert hybrid.system.getNumConstraints() == case.system.getNumConstraints() - 3
+
+
+@pytest.mark.filterwarnings("ignore:charge")
+def test_expansion() -> None:
+    oxygen = water_atoms()[0]
+    assert make([oxygen], expand="residue").region.atoms == tuple(water_atoms())
+    assert make([oxygen], expand="molecule").region.atoms == tuple(water_atoms())
+    protein = make([0], expand="molecule").region
+    assert len(protein) == 582
+    assert not protein.cut_bonds
+
+
+def test_what_a_region_reports() -> None:
+    region = make(SIDE_CHAIN, charge=0).region
+    assert region.formula == "C7H7"
+    assert region.atomic_numbers.count(6) == 7
+    assert len(region.cut_bonds) == 1
+    case = villin(rigidWater=False)
+    force = next(f for f in case.system.getForces() if isinstance(f, mm.NonbondedForce))
+    total = sum(force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in region.atoms)
+    assert region.classical_charge == pytest.approx(total, abs=1e-12)
+    assert region.guessed_charge == 0
+    assert "C7H7" in str(region)
+    assert "a guess" in str(region)
+
+
+def test_bonds_that_the_topology_lacks_come_from_the_system() -> None:
+    """Without any bond in the topology, the force field's bonds and constraints still hold the molecules together."""
+    case = peptide_in_water(waters=60)
+    bare = app.Topology()
+    bare.setPeriodicBoxVectors(case.topology.getPeriodicBoxVectors())
+    for chain in case.topology.chains():
+        new_chain = bare.addChain()
+        for residue in chain.residues():
+            new_residue = bare.addResidue(residue.name, new_chain)
+            for atom in residue.atoms():
+                bare.addAtom(atom.name, atom.element, new_residue)
+    hybrid = create_hybrid_system(bare, case.system, zero_potential(), [0], expand="molecule")
+    assert hybrid.region.atoms == tuple(range(22))
+    water = create_hybrid_system(bare, case.system, zero_potential(), [22], expand="molecule", remove_constraints=True)
+    assert water.region.atoms == (22, 23, 24)
+
+
+@pytest.mark.parametrize(
+    "region, message",
+    [
+        ("resname XYZ", r"region: got 'resname XYZ', which is empty; allowed: at least one atom.*check it against"),
+        ([], r"region: got \[\], which is empty"),
+        ("foo bar", r"region: got 'foo bar', which MDTraj does not understand.*such as 'resname LIG'"),
+        ("(name CA", r"region: got '\(name CA', which MDTraj does not understand"),
+        ("mass > CA", r"region: got 'mass > CA', which MDTraj does not understand"),
+        ([5, 6, 5], r"region: got repeated index 5; allowed: every index once"),
+        ([5, 100000], r"region: got index 100000; allowed: 0 to \d+"),
+        ([-1], r"region: got index -1"),
+        ([1.5], r"region: got \[1.5\]; allowed: a selection, integer indices or a mask"),
+        ([True, False], r"region: got a mask of 2 values; allowed: \d+, one for every atom"),
+        (7, r"region: got a int; allowed: a selection, indices or a mask.*for one atom give \[index\]"),
+    ],
+)
+def test_bad_regions(region: object, message: str) -> None:
+    with pytest.raises(ParticleError, match=message):
+        make(region)
+
+
+def test_unknown_expansion() -> None:
+    with pytest.raises(ParameterError, match=r"expand: got 'chain'; allowed are None, 'residue', 'molecule'"):
+        make([0], expand="chain")
+
+
+def test_topology_of_another_system() -> None:
+    case = villin(rigidWater=False)
+    system = mm.System()
+    system.addParticle(1.0)
+    with pytest.raises(ParticleError, match=r"topology: has \d+ atoms, but the System has 1 particles"):
+        create_hybrid_system(case.topology, system, zero_potential(), [0])
+
+
+def test_warnings_point_to_the_line_of_the_caller() -> None:
+    """Of constraints and charges here; of restraints and polar cuts elsewhere they are made the same way."""
+    case = villin(rigidWater=True, constraints=app.HBonds)
+    with pytest.warns(UserWarning, match="constraints|charge") as caught:
+        create_hybrid_system(case.topology, case.system, zero_potential(), "resid 4 and not (name N H CA HA C O)")
+    assert len(caught) == 2
+    assert {warning.filename for warning in caught} == {__file__}
