@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import RunError, message
+from .errors import RunError
 
 __all__ = ["disk_errors", "sync_folder", "write_atomically"]
 
@@ -36,8 +36,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         what = "no space left on the disk" if full else (error.strerror or str(error))
         remedy = "free some space" if full else "look at the disk and at the permissions"
         raise RunError(
-            message(str(path), f"an error when it was written: {what}", "a disk that takes it",
-                    f"{remedy}, then go on from the last checkpoint with `openmm-nn continue {path.parent}`")
+            str(path), f"an error when it was written: {what}", "a disk that takes it",
+                    f"{remedy}, then go on from the last checkpoint with `openmm-nn continue {path.parent}`"
         ) from error  # fmt: skip
 
 

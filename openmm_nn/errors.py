@@ -1,9 +1,11 @@
-"""What users can catch.
-
-Every message has four parts: the argument, the value received, what is allowed, and what to do.
-"""
+"""The errors that users can catch, each with its argument, the value received, what is allowed, and the remedy."""
 
 from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Self
 
 __all__ = [
     "BoundaryError",
@@ -19,11 +21,51 @@ __all__ = [
     "RunFileError",
     "UnsupportedError",
     "message",
+    "warn",
 ]
+
+_PACKAGE = str(Path(__file__).resolve().parent)
 
 
 class OpenMMNNError(Exception):
-    """Base class of everything that the package raises on purpose."""
+    """Base class of everything that the package raises on purpose.
+
+    Parameters
+    ----------
+    argument
+        The name of what was given, as the user knows it.
+    got
+        The value received.
+    allowed
+        What is allowed.
+    remedy
+        What to do: a command, a sentence without its final period, or a question.
+
+    Attributes
+    ----------
+    argument, got, allowed, remedy : str
+        The four parts; ``str(error)`` is made from them.
+
+    Examples
+    --------
+    >>> from openmm_nn.errors import ParameterError
+    >>> error = ParameterError("precision", "'half'", "'single' or 'double'", "leave it out to follow the card")
+    >>> error.argument, error.remedy
+    ('precision', 'leave it out to follow the card')
+    >>> print(error)
+    precision: got 'half'; allowed: 'single' or 'double'. To fix: leave it out to follow the card.
+    """
+
+    def __init__(self, argument: str, got: str, allowed: str, remedy: str) -> None:
+        super().__init__(argument, got, allowed, remedy)
+        self.argument, self.got, self.allowed, self.remedy = argument, got, allowed, remedy
+
+    def __str__(self) -> str:
+        return message(self.argument, self.got, self.allowed, self.remedy)
+
+    def rename(self, argument: str) -> Self:
+        """Return the same error about an argument that has another name where the user gave it."""
+        return type(self)(argument, self.got, self.allowed, self.remedy)
 
 
 class CardError(OpenMMNNError, ValueError):
@@ -71,7 +113,7 @@ class RunError(OpenMMNNError, RuntimeError):
 
 
 def message(argument: str, got: str, allowed: str, remedy: str) -> str:
-    """Compose an error message of its four parts.
+    """Compose the text of an error or a warning from its four parts.
 
     Parameters
     ----------
@@ -97,3 +139,19 @@ def message(argument: str, got: str, allowed: str, remedy: str) -> str:
     """
     end = "" if remedy.endswith("?") else "."
     return f"{argument}: got {got}; allowed: {allowed}. To fix: {remedy}{end}"
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, pointing at the line outside this package that made the call.
+
+    Parameters
+    ----------
+    text
+        What is said.
+    category
+        The class of the warning.
+    """
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=depth + 1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ParameterError, message
+from .errors import ParameterError
 from .units import in_nanometers
 
 __all__ = ["WholeMaker", "as_box", "minimum_image", "nearest_image", "smallest_height"]
@@ -49,10 +49,10 @@ def as_box(value: Any) -> Array:
     try:
         box = in_nanometers(value)
     except (TypeError, ValueError) as error:
-        raise ParameterError(message("box", repr(value), allowed, remedy)) from error
+        raise ParameterError("box", repr(value), allowed, remedy) from error
     good = box.shape == (3, 3) and bool(np.all(np.isfinite(box)))
     if not good or np.any(np.triu(box, 1) != 0.0) or np.any(np.diag(box) <= 0.0):
-        raise ParameterError(message("box", repr(value), allowed, remedy))
+        raise ParameterError("box", repr(value), allowed, remedy)
     box[2] -= box[1] * np.round(box[2, 1] / box[1, 1])
     box[2] -= box[0] * np.round(box[2, 0] / box[0, 0])
     box[1] -= box[0] * np.round(box[1, 0] / box[0, 0])

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .errors import MissingDependencyError, ParticleError, message
+from .errors import MissingDependencyError, ParticleError
 
 if TYPE_CHECKING:
     from openmm.app import Topology
@@ -59,23 +59,19 @@ def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> 
     indices = _by_mdtraj(topology, atoms, argument) if by_text else _by_values(atoms, count, argument)
     if not indices:
         raise ParticleError(
-            message(
-                argument,
-                f"{atoms!r:.60}, which is empty",
-                "at least one atom",
-                f"check it against the topology{_residue_names(topology)}",
-            )
+            argument,
+            f"{atoms!r:.60}, which is empty",
+            "at least one atom",
+            f"check it against the topology{_residue_names(topology)}",
         )
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong:
         raise ParticleError(
-            message(argument, f"index {wrong[0]}", f"0 to {count - 1}, the atoms of the topology", "count from 0")
+            argument, f"index {wrong[0]}", f"0 to {count - 1}, the atoms of the topology", "count from 0"
         )
     if len(set(indices)) != len(indices):
         repeated = next(index for index in indices if indices.count(index) > 1)
-        raise ParticleError(
-            message(argument, f"repeated index {repeated}", "every index once", "remove what is listed twice")
-        )
+        raise ParticleError(argument, f"repeated index {repeated}", "every index once", "remove what is listed twice")
     return tuple(indices)
 
 
@@ -84,8 +80,8 @@ def _by_mdtraj(topology: Topology, selection: str, argument: str) -> list[int]:
         import mdtraj
     except ImportError as error:
         raise MissingDependencyError(
-            message(argument, f"the selection {selection!r}", "indices, as MDTraj is not installed",
-                    "pip install mdtraj")
+            argument, f"the selection {selection!r}", "indices, as MDTraj is not installed",
+                    "pip install mdtraj"
         ) from error  # fmt: skip
     try:
         return [int(index) for index in mdtraj.Topology.from_openmm(topology).select(selection)]
@@ -95,8 +91,8 @@ def _by_mdtraj(topology: Topology, selection: str, argument: str) -> list[int]:
         # What the parser expected can fill a page.
         reason = reason if len(reason) <= _LONG else (found[0] if found else reason[:_LONG])
         raise ParticleError(
-            message(argument, f"{selection!r}, which MDTraj does not understand ({reason})",
-                    _LANGUAGE, f"MDTraj's documentation has the selection language{_residue_names(topology)}")
+            argument, f"{selection!r}, which MDTraj does not understand ({reason})",
+                    _LANGUAGE, f"MDTraj's documentation has the selection language{_residue_names(topology)}"
         ) from error  # fmt: skip
 
 
@@ -110,22 +106,18 @@ def _residue_names(topology: Topology) -> str:
 def _by_values(atoms: Any, count: int, argument: str) -> list[int]:
     if not isinstance(atoms, Iterable):
         raise ParticleError(
-            message(
-                argument, f"a {type(atoms).__name__}", "a selection, indices or a mask", "for one atom give [index]"
-            )
+            argument, f"a {type(atoms).__name__}", "a selection, indices or a mask", "for one atom give [index]"
         )
     values = sorted(atoms) if isinstance(atoms, set | frozenset) else list(atoms)
     if values and all(type(value).__name__ in ("bool", "bool_") for value in values):
         if len(values) != count:
             raise ParticleError(
-                message(
-                    argument, f"a mask of {len(values)} values", f"{count}, one for every atom", "correct its length"
-                )
+                argument, f"a mask of {len(values)} values", f"{count}, one for every atom", "correct its length"
             )
         return [index for index, value in enumerate(values) if value]
     try:
         return [operator.index(value) for value in values]
     except TypeError as error:
         raise ParticleError(
-            message(argument, f"{values!r:.60}", "a selection, integer indices or a mask", "give one of these")
+            argument, f"{values!r:.60}", "a selection, integer indices or a mask", "give one of these"
         ) from error

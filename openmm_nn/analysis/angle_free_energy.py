@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from ..units import thermal_energy
 from .arrays import as_series, quiet_pymbar
 from .averages import compute_statistical_inefficiency
@@ -99,16 +99,14 @@ def compute_angle_free_energy(
     data = np.asarray(angles, dtype=np.float64)
     data = data[None, :] if data.ndim == 1 else data
     if data.ndim != 2 or data.shape[0] not in (1, 2):
-        raise ParameterError(
-            message("angles", f"shape {data.shape}", "(n_frames,) or (2, n_frames)", "give one angle or two")
-        )
+        raise ParameterError("angles", f"shape {data.shape}", "(n_frames,) or (2, n_frames)", "give one angle or two")
     if blocks < 4 or bins < 2:
         raise ParameterError(
-            message("blocks, bins", f"{blocks}, {bins}", "4 or more, 2 or more", "leave them out for 10 and 36")
+            "blocks, bins", f"{blocks}, {bins}", "4 or more, 2 or more", "leave them out for 10 and 36"
         )
     data = as_series("angles", data.T, dimensions=2, least=blocks).T
     if not temperature > 0:
-        raise ParameterError(message("temperature", f"{temperature} K", "more than 0", "give that of the run"))
+        raise ParameterError("temperature", f"{temperature} K", "more than 0", "give that of the run")
     edges = np.linspace(-np.pi, np.pi, bins + 1)
     cells = np.minimum(((data + np.pi) % (2 * np.pi) / (2 * np.pi) * bins).astype(int), bins - 1)
     flat = cells[0] if len(cells) == 1 else cells[0] * bins + cells[1]
@@ -118,16 +116,16 @@ def compute_angle_free_energy(
         chosen = np.ones(len(flat)) if weights is None else as_series("weights", weights, least=blocks)
         if len(chosen) != len(flat) or chosen.min() < 0 or chosen.sum() <= 0:
             raise ParameterError(
-                message("weights", f"{len(chosen)} values from {chosen.min():g}", f"{len(flat)} that are not negative",
-                        "give one for each frame")
+                "weights", f"{len(chosen)} values from {chosen.min():g}", f"{len(flat)} that are not negative",
+                        "give one for each frame"
             )  # fmt: skip
         probability, deviation = _by_blocks(flat, chosen, size, blocks)
     elif method == "pymbar":
         if weights is not None:
-            raise ParameterError(message("weights", "weights, with method='pymbar'", "None", "use method='blocks'"))
+            raise ParameterError("weights", "weights, with method='pymbar'", "None", "use method='blocks'")
         probability, deviation = _by_pymbar(flat, size, inefficiency)
     else:
-        raise ParameterError(message("method", repr(method), "'blocks' or 'pymbar'", "choose one of these"))
+        raise ParameterError("method", repr(method), "'blocks' or 'pymbar'", "choose one of these")
 
     with np.errstate(divide="ignore", invalid="ignore"):
         free_energy = np.where(probability > 0, -kt * np.log(probability), np.nan)

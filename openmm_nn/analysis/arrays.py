@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError, ParameterError, ParticleError, message
+from ..errors import MissingDependencyError, ParameterError, ParticleError
 
 if TYPE_CHECKING:
     import mdtraj
@@ -54,17 +54,17 @@ def as_series(name: str, values: ArrayLike, *, dimensions: int = 1, least: int =
         array = np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            message(name, f"a {type(values).__name__}", f"an array with {dimensions} axes", "convert it to numbers")
+            name, f"a {type(values).__name__}", f"an array with {dimensions} axes", "convert it to numbers"
         ) from error
     if array.ndim != dimensions or len(array) < least:
         raise ParameterError(
-            message(name, f"shape {array.shape}", f"{dimensions} axes and {least} frames or more",
-                    "give one row for each frame")
+            name, f"shape {array.shape}", f"{dimensions} axes and {least} frames or more",
+                    "give one row for each frame"
         )  # fmt: skip
     if not np.isfinite(array).all():
         frame = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ParameterError(
-            message(name, f"{array[frame]} in frame {frame}", "finite numbers", "leave frames without a value out")
+            name, f"{array[frame]} in frame {frame}", "finite numbers", "leave frames without a value out"
         )
     return array
 
@@ -103,11 +103,11 @@ def as_trajectory(trajectory: Any, *, atoms: int | None = None, argument: str = 
     """
     if not (hasattr(trajectory, "xyz") and hasattr(trajectory, "unitcell_vectors")) or trajectory.n_frames == 0:
         got = "an empty trajectory" if hasattr(trajectory, "n_frames") else f"a {type(trajectory).__name__}"
-        raise ParameterError(message(argument, got, "an mdtraj.Trajectory with a frame or more", "use mdtraj.load"))
+        raise ParameterError(argument, got, "an mdtraj.Trajectory with a frame or more", "use mdtraj.load")
     if atoms is not None and trajectory.n_atoms != atoms:
         raise ParticleError(
-            message(argument, f"{trajectory.n_atoms} atoms", f"{atoms}, as the System has particles",
-                    "load all atoms, with the topology that the System was made from")
+            argument, f"{trajectory.n_atoms} atoms", f"{atoms}, as the System has particles",
+                    "load all atoms, with the topology that the System was made from"
         )  # fmt: skip
     return trajectory
 
@@ -147,12 +147,12 @@ def as_atoms(traj: mdtraj.Trajectory, atoms: str | Iterable[int] | None, argumen
         from ..selection import select_atoms
 
         if traj.topology is None:
-            raise ParticleError(message(argument, repr(atoms), "indices, as there is no topology", "give indices"))
+            raise ParticleError(argument, repr(atoms), "indices, as there is no topology", "give indices")
         return np.array(select_atoms(traj.topology.to_openmm(), atoms, argument=argument), dtype=np.int64)
     indices = np.array([int(atom) for atom in atoms], dtype=np.int64)
     if not len(indices) or indices.min() < 0 or indices.max() >= traj.n_atoms:
         got = f"index {indices.max() if indices.min() >= 0 else indices.min()}" if len(indices) else "no atom"
-        raise ParticleError(message(argument, got, f"0 to {traj.n_atoms - 1}", "count the trajectory's atoms from 0"))
+        raise ParticleError(argument, got, f"0 to {traj.n_atoms - 1}", "count the trajectory's atoms from 0")
     return indices
 
 
@@ -186,7 +186,7 @@ def quiet_pymbar(part: str = "") -> Any:
         return importlib.import_module(f"pymbar.{part}" if part else "pymbar")
     except ImportError as error:
         raise MissingDependencyError(
-            message("statistics", f"an error when pymbar was imported ({error})", "pymbar >= 4", _INSTALL)
+            "statistics", f"an error when pymbar was imported ({error})", "pymbar >= 4", _INSTALL
         ) from error
     finally:
         logging.disable(before)

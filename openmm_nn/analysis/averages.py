@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from .arrays import as_series, quiet_pymbar
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def compute_block_averages(series: ArrayLike, *, least_blocks: int = 4) -> Block
     array([1, 2, 4])
     """
     if least_blocks < 2:
-        raise ParameterError(message("least_blocks", f"{least_blocks}", "2 or more", "leave it out"))
+        raise ParameterError("least_blocks", f"{least_blocks}", "2 or more", "leave it out")
     values = as_series("series", series, least=2 * least_blocks)
     sizes, errors, uncertainties = [], [], []
     size = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from .arrays import as_series
 from .averages import compute_statistical_inefficiency
 
@@ -81,13 +81,11 @@ def compute_drift(time: ArrayLike, energy: ArrayLike) -> Drift:
     """
     t, e = as_series("time", time, least=5), as_series("energy", energy, least=5)
     if len(t) != len(e):
-        raise ParameterError(
-            message("energy", f"{len(e)} frames", f"{len(t)}, one for each time", "give arrays of one length")
-        )
+        raise ParameterError("energy", f"{len(e)} frames", f"{len(t)}, one for each time", "give arrays of one length")
     centred = t - t.mean()
     spread = float(centred @ centred)
     if spread == 0:
-        raise ParameterError(message("time", f"{t[0]} ps throughout", "times that differ", "give the frames' times"))
+        raise ParameterError("time", f"{t[0]} ps throughout", "times that differ", "give the frames' times")
     slope = float(centred @ (e - e.mean())) / spread
     rest = e - e.mean() - slope * centred
     inefficiency = min(compute_statistical_inefficiency(rest), float(len(t)))

@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from ..errors import UnsupportedError, message
+from ..errors import UnsupportedError
 from ..systems.hybrid.ledger import default_parameters
 from ..systems.hybrid.nonbonded import zero_pairs
 from ..systems.hybrid.pair_parts import nonbonded_parts
@@ -122,8 +122,8 @@ def _contexts(
     forces = [force for force in system.getForces() if isinstance(force, kinds)]
     if not forces:
         raise UnsupportedError(
-            message("system", "a System without nonbonded forces", "one whose environment acts on the region by them",
-                    "give the hybrid System, or the classical one")
+            "system", "a System without nonbonded forces", "one whose environment acts on the region by them",
+                    "give the hybrid System, or the classical one"
         )  # fmt: skip
     contexts = []
     for name, force in [(name, force) for force in forces for name in ("coulomb", "van_der_waals")]:

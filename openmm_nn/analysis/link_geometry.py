@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ParticleError, message
+from ..errors import ParticleError
 from .arrays import as_atoms, as_trajectory
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compute_link_geometry(traj: Any, links: Iterable[Any]) -> LinkGeometry:
     as_atoms(traj, [atom for both in pairs for atom in both], "links")
     if traj.topology is None or traj.topology.n_bonds == 0:
         raise ParticleError(
-            message("traj.topology", "no bonds", "the bonds of the structure", "load it with a topology that has them")
+            "traj.topology", "no bonds", "the bonds of the structure", "load it with a topology that has them"
         )
     neighbours: dict[int, set[int]] = {}
     for first, second in traj.topology.bonds:

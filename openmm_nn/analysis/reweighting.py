@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from ..units import thermal_energy
 from .arrays import as_series, as_trajectory, quiet_pymbar
 from .averages import compute_statistical_inefficiency
@@ -64,7 +64,7 @@ class Reweighting:
         values = as_series("series", series)
         if len(values) != len(self.weights):
             raise ParameterError(
-                message("series", f"{len(values)} frames", f"{len(self.weights)}", "give one value for each frame")
+                "series", f"{len(values)} frames", f"{len(self.weights)}", "give one value for each frame"
             )
         mean = float(self.weights @ values)
         return mean, float(np.sqrt(self.inefficiency * (self.weights**2 @ (values - mean) ** 2)))
@@ -182,10 +182,10 @@ def compute_reweighting(sampled: ArrayLike, target: ArrayLike, temperature: floa
     before, after = as_series("sampled", sampled, least=4), as_series("target", target, least=4)
     if len(before) != len(after):
         raise ParameterError(
-            message("target", f"{len(after)} frames", f"{len(before)}, as sampled has", "use the same frames for both")
+            "target", f"{len(after)} frames", f"{len(before)}, as sampled has", "use the same frames for both"
         )
     if not temperature > 0:
-        raise ParameterError(message("temperature", f"{temperature} K", "more than 0", "give that of the run"))
+        raise ParameterError("temperature", f"{temperature} K", "more than 0", "give that of the run")
     kt = thermal_energy(temperature)
     work = (after - before) / kt
     factors = np.exp(-(work - work.min()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from ..units import WAVENUMBER
 from .arrays import as_series, as_trajectory
 
@@ -73,8 +73,8 @@ def compute_dipoles(traj: Any, charges: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(charges, dtype=np.float64)
     if values.shape not in ((traj.n_atoms,), (traj.n_frames, traj.n_atoms)):
         raise ParameterError(
-            message("charges", f"shape {values.shape}", f"({traj.n_atoms},) or ({traj.n_frames}, {traj.n_atoms})",
-                    "give a charge for each atom, or for each atom in each frame")
+            "charges", f"shape {values.shape}", f"({traj.n_atoms},) or ({traj.n_frames}, {traj.n_atoms})",
+                    "give a charge for each atom, or for each atom in each frame"
         )  # fmt: skip
     if values.ndim == 1:
         import mdtraj
@@ -126,13 +126,13 @@ def compute_dipole_spectrum(dipoles: ArrayLike, timestep: float, *, resolution: 
     """
     values = as_series("dipoles", dipoles, dimensions=2, least=16)
     if not timestep > 0:
-        raise ParameterError(message("timestep", f"{timestep} ps", "more than 0", "give the time between frames"))
+        raise ParameterError("timestep", f"{timestep} ps", "more than 0", "give the time between frames")
     count = len(values)
     length = count * timestep
     finest = WAVENUMBER / length
     half_width = 8 * finest if resolution is None else resolution
     if not half_width > 0:
-        raise ParameterError(message("resolution", f"{resolution} 1/cm", "more than 0", "leave it out"))
+        raise ParameterError("resolution", f"{resolution} 1/cm", "more than 0", "leave it out")
 
     # A taper against the jump between end and start; the sum of its squares restores the total power.
     taper = np.hanning(count)
@@ -202,8 +202,8 @@ def compute_ir_spectrum(
         steps = np.diff(traj.time)
         if len(steps) == 0 or steps[0] <= 0 or np.ptp(steps) > 1e-2 * abs(float(np.mean(steps))):
             raise ParameterError(
-                message("timestep", "None, with frames that are not at equal times", "frames at equal times",
-                        "give timestep= in ps, or a trajectory without gaps")
+                "timestep", "None, with frames that are not at equal times", "frames at equal times",
+                        "give timestep= in ps, or a trajectory without gaps"
             )  # fmt: skip
         timestep = float(np.mean(steps))
     return compute_dipole_spectrum(compute_dipoles(traj, charges), timestep, resolution=resolution)

@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 
 from .. import native
-from ..errors import UnsupportedError, message
+from ..errors import UnsupportedError
 from .arrays import as_trajectory
 from .reweighting import set_frame
 
@@ -95,8 +95,8 @@ def find_neural_force(system: openmm.System) -> tuple[int, Any]:
         if hasattr(neural, "getMemberEnergies"):
             return index, neural
     raise UnsupportedError(
-        message("system", "a System without a neural force", "one that openmm_nn made, here or read from XML",
-                "give HybridSystem.system, or the System of the run")
+        "system", "a System without a neural force", "one that openmm_nn made, here or read from XML",
+                "give HybridSystem.system, or the System of the run"
     )  # fmt: skip
 
 
@@ -162,8 +162,8 @@ def compute_uncertainty(
         energies = force.getMemberEnergies(context)
         if len(energies) < 2:
             raise UnsupportedError(
-                message("system", "a potential of one member", "a committee, whose members can disagree",
-                        "run a committee, such as 'ani2x' or 'openmm-nn/hcno-1'")
+                "system", "a potential of one member", "a committee, whose members can disagree",
+                        "run a committee, such as 'ani2x' or 'openmm-nn/hcno-1'"
             )  # fmt: skip
         members.append(energies)
         deviations.append(force.getForceStd(context))

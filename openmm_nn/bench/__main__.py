@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OpenMMNNError, ParameterError, message
+from ..errors import OpenMMNNError, ParameterError
 from .committee_cost import measure_committee
 from .contexts import where
 from .model_cost import measure_model
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m openm
 
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
-        raise ParameterError(message("json", str(path), "a file in a folder that exists", "make the folder first"))
+        raise ParameterError("json", str(path), "a file in a folder that exists", "make the folder first")
 
 
 def _count(text: str) -> int:
@@ -148,7 +148,7 @@ def _hybrid(given: argparse.Namespace) -> tuple[str, Any]:
     parts = given.parts or _PARTS
     if unknown := set(parts).difference(_PARTS):
         got = " ".join(sorted(unknown))
-        raise ParameterError(message("part", got, ", ".join(_PARTS), "name some of these, or none"))
+        raise ParameterError("part", got, ", ".join(_PARTS), "name some of these, or none")
     common = {"platform_name": given.platform, "peers": not given.no_peers}
     results: dict[str, StepResult | SetupResult] = {}
     if "interpolation" in parts:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingDependencyError, ParameterError, message
+from ..errors import MissingDependencyError, ParameterError
 from .committee_cost import CommitteeResult
 from .model_cost import ModelResult
 from .peers import PEERS
@@ -44,8 +44,8 @@ def check_plot(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in _ENDINGS or not path.parent.is_dir():
         raise ParameterError(
-            message("plot", str(path), f"a file in an existing folder that ends in {', '.join(_ENDINGS)}",
-                    "give such a file")
+            "plot", str(path), f"a file in an existing folder that ends in {', '.join(_ENDINGS)}",
+                    "give such a file"
         )  # fmt: skip
     _figure_class()
     return path
@@ -176,7 +176,7 @@ def _figure_class() -> Any:
         return importlib.import_module("matplotlib.figure").Figure
     except ImportError as error:
         raise MissingDependencyError(
-            message("plot", "no matplotlib, which draws", "matplotlib >= 3.8", "pip install 'openmm-nn[analysis]'")
+            "plot", "no matplotlib, which draws", "matplotlib >= 3.8", "pip install 'openmm-nn[analysis]'"
         ) from error
 
 

@@ -16,7 +16,7 @@ from openmm import unit
 
 from .. import native
 from ..engine.package_runner import PackageRunner
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from ..model.torchscript import quiet_torchscript
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
@@ -142,8 +142,8 @@ def measure_step(
     loaded = load_potential(potential)
     if cuda_graphs and loaded.card.format == "aotinductor":
         raise ParameterError(
-            message("cuda_graphs", f"True for {loaded.card.name!r}, compiled, whose code Python cannot record alone",
-                    "potentials of TorchScript", "measure it with bench model --platform CUDA")
+            "cuda_graphs", f"True for {loaded.card.name!r}, compiled, whose code Python cannot record alone",
+                    "potentials of TorchScript", "measure it with bench model --platform CUDA"
         )  # fmt: skip
     properties = {"threads": str(threads)} if threads else {}
     if cuda_graphs:

@@ -12,7 +12,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from ..errors import MissingDependencyError, ParameterError, message
+from ..errors import MissingDependencyError, ParameterError
 from ..selection import select_atoms
 from .helix import solvated_helix
 
@@ -91,8 +91,8 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     """
     if waters is not None and structure in BOXED:
         raise ParameterError(
-            message("waters", f"{waters} for the system {structure!r}", "a number for peptide or a PDB file",
-                    "leave it out: the others have their water")
+            "waters", f"{waters} for the system {structure!r}", "a number for peptide or a PDB file",
+                    "leave it out: the others have their water"
         )  # fmt: skip
     if structure in _AMBER:
         return _amber(str(structure), region)
@@ -105,8 +105,8 @@ def find_subject(structure: str | Path, region: str | None = None, waters: int |
     path = EXAMPLE if structure == "peptide" else Path(structure)
     if not path.is_file():
         raise ParameterError(
-            message("structure", f"no file {path}", f"a PDB file of a molecule in water, or {', '.join(SYSTEMS)}",
-                    "give another; the peptide's file is in a checkout of the repository")
+            "structure", f"no file {path}", f"a PDB file of a molecule in water, or {', '.join(SYSTEMS)}",
+                    "give another; the peptide's file is in a checkout of the repository"
         )  # fmt: skip
     pdb = app.PDBFile(str(path))
     topology, positions = pdb.topology, pdb.positions
@@ -123,8 +123,8 @@ def _amber(name: str, region: str | None) -> Subject:
     spec = importlib.util.find_spec("openmmtools")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
-            message("system", f"{name!r}, and no openmmtools, which has its files", "openmmtools 0.27",
-                    "pip install --no-deps openmmtools (of which only the data are read)")
+            "system", f"{name!r}, and no openmmtools, which has its files", "openmmtools 0.27",
+                    "pip install --no-deps openmmtools (of which only the data are read)"
         )  # fmt: skip
     stem, own = _AMBER[name]
     path = Path(spec.submodule_search_locations[0]) / "data" / stem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OpenMMNNError, ParameterError, message
+from ..errors import OpenMMNNError, ParameterError
 from ..model.card_values import element_symbol
 from ..units import in_nanometers
 from .preflight_report import Check
@@ -94,7 +94,7 @@ def _reference(subject: Subject) -> float | None:
     given = subject.reference
     if isinstance(given, int | float) and not isinstance(given, bool):
         if not 0.0 < float(given) < float("inf"):
-            raise ParameterError(message("reference", repr(given), "a positive deviation in kJ/mol/nm", "correct it"))
+            raise ParameterError("reference", repr(given), "a positive deviation in kJ/mol/nm", "correct it")
         return float(given)
     geometries = _bundled(subject) if given is None else _geometries(subject, given)
     largest = []
@@ -103,8 +103,8 @@ def _reference(subject: Subject) -> float | None:
             result = subject.run(positions, numbers, precision="model", members=True, charge=0, multiplicity=1)
         except OpenMMNNError as error:
             raise ParameterError(
-                message("reference", f"a geometry that the potential cannot evaluate ({error})",
-                        "geometries of elements that it knows", "leave that one out")
+                "reference", f"a geometry that the potential cannot evaluate ({error})",
+                        "geometries of elements that it knows", "leave that one out"
             ) from error  # fmt: skip
         if result.forces_std is not None:
             largest.append(float(result.forces_std.max()))
@@ -118,7 +118,7 @@ def _geometries(subject: Subject, given: Any) -> list[tuple[tuple[int, ...], Arr
     remedy = (
         "give an array (F,N,3) in nm of the same atoms, an MDTraj trajectory of them, or pairs (numbers, positions)"
     )
-    wrong = ParameterError(message("reference", f"a {type(given).__name__}", "reference geometries", remedy))
+    wrong = ParameterError("reference", f"a {type(given).__name__}", "reference geometries", remedy)
     if isinstance(given, np.ndarray):
         if given.ndim != 3 or given.shape[1:] != (len(subject.numbers), 3):
             raise wrong

@@ -25,12 +25,12 @@ _MOST_COORDINATES = 24
 _WARN, _FAIL = 2e-3, 2e-2
 """Error of the forces, relative to their root mean square."""
 
-_NO_FORCES = "The potential gave no forces."
-
 
 def _forces(result: Any) -> Array:
     if result.forces is None:
-        raise ModelError(_NO_FORCES)
+        raise ModelError(
+            "forces", "none from the potential", "forces (N,3)", "list them in its card, or leave them to autograd"
+        )
     forces: Array = result.forces
     return forces
 

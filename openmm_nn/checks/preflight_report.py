@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._version import __version__
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 
 __all__ = ["VERDICTS", "Check", "PreflightReport"]
 
@@ -63,7 +63,7 @@ class Check:
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
-            raise ParameterError(message("verdict", repr(self.verdict), ", ".join(VERDICTS), "choose one of these"))
+            raise ParameterError("verdict", repr(self.verdict), ", ".join(VERDICTS), "choose one of these")
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ class PreflightReport:
             return cls(checks=checks, **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ParameterError(
-                message("text", f"text that is no preflight report ({error})", "what PreflightReport.to_json wrote",
-                        "run preflight again")
+                "text", f"text that is no preflight report ({error})", "what PreflightReport.to_json wrote",
+                        "run preflight again"
             ) from error  # fmt: skip
 
     def to_text(self, *, rich: bool | None = None) -> str:
@@ -261,9 +261,7 @@ def _need_rich() -> None:
     from ..errors import MissingDependencyError
 
     raise MissingDependencyError(
-        message(
-            "rich", "True, and the package rich is not installed", "rich >= 13", "pip install 'openmm-nn[analysis]'"
-        )
+        "rich", "True, and the package rich is not installed", "rich >= 13", "pip install 'openmm-nn[analysis]'"
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from openmm import OpenMMException
 
-from ..errors import OpenMMNNError, ParameterError, message
+from ..errors import OpenMMNNError, ParameterError
 from .preflight_report import Check
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def select(names: Iterable[str] | None) -> tuple[str, ...]:
         if name not in _CHECKS:
             close = difflib.get_close_matches(str(name), _CHECKS, 1)
             remedy = f"did you mean {close[0]}?" if close else "choose among these names"
-            raise ParameterError(message("checks", repr(name), ", ".join(_CHECKS), remedy))
+            raise ParameterError("checks", repr(name), ", ".join(_CHECKS), remedy)
     return tuple(name for name in _CHECKS if name in wanted)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from openmm import app, unit
 
 from ..engine.evaluator import EngineResult, Evaluator
-from ..errors import ModelError, ParameterError, ParticleError, message
+from ..errors import ModelError, ParameterError, ParticleError
 from ..geometry import WholeMaker, as_box
 from ..model.card_values import potential_parameters
 from ..potentials.potential import Potential
@@ -326,36 +326,34 @@ def make_subject(
     """
     if not isinstance(potential, Potential):
         raise ParameterError(
-            message("potential", f"a {type(potential).__name__}", "a Potential", "make one with load_potential(...)")
+            "potential", f"a {type(potential).__name__}", "a Potential", "make one with load_potential(...)"
         )
     numbers, bonds = _elements(topology_or_numbers)
     try:
         x = in_nanometers(positions)
     except (TypeError, ValueError) as error:
         raise ParticleError(
-            message("positions", type(positions).__name__, "an array (N,3) in nm or a Quantity", "convert them")
+            "positions", type(positions).__name__, "an array (N,3) in nm or a Quantity", "convert them"
         ) from error
     if x.shape != (len(numbers), 3):
         raise ParticleError(
-            message(
-                "positions", f"shape {x.shape}", f"({len(numbers)}, 3), a row for every atom", "give all atoms once"
-            )
+            "positions", f"shape {x.shape}", f"({len(numbers)}, 3), a row for every atom", "give all atoms once"
         )
     if not np.isfinite(x).all():
-        raise ParticleError(message("positions", "numbers that are not finite", "finite ones", "look at the structure"))
+        raise ParticleError("positions", "numbers that are not finite", "finite ones", "look at the structure")
     card = potential.card
     cell = None if box is None else as_box(box)
     if cell is not None and card.periodic == "never":
         found = bonds or find_bonds(numbers, x, cell)
         x, cell = WholeMaker(len(numbers), found).apply(x, cell)[0], None
     if cell is None and card.periodic == "always":
-        raise ParameterError(message("box", "None", f"box vectors: {card.name!r} is always periodic", "give box="))
+        raise ParameterError("box", "None", f"box vectors: {card.name!r} is always periodic", "give box=")
     step = _positive("timestep", timestep, unit.picosecond, "ps")
     kelvin = _positive("temperature", temperature, unit.kelvin, "K")
     if steps is not None and not _whole(steps, 10):
-        raise ParameterError(message("steps", repr(steps), "an integer, 10 or more, or None", "leave it out"))
+        raise ParameterError("steps", repr(steps), "an integer, 10 or more, or None", "leave it out")
     if not _whole(seed, 0):
-        raise ParameterError(message("seed", repr(seed), "an integer, 0 or more", "leave it out"))
+        raise ParameterError("seed", repr(seed), "an integer, 0 or more", "leave it out")
     return Subject(
         potential,
         numbers,
@@ -381,9 +379,9 @@ def _positive(name: str, value: Any, unit_of: Any, symbol: str) -> float:
     try:
         number = in_unit(value, unit_of)
     except (TypeError, ValueError) as error:
-        raise ParameterError(message(name, repr(value), f"a positive number in {symbol}", "correct it")) from error
+        raise ParameterError(name, repr(value), f"a positive number in {symbol}", "correct it") from error
     if not 0.0 < number < float("inf"):
-        raise ParameterError(message(name, repr(value), f"a positive number in {symbol}", "correct it"))
+        raise ParameterError(name, repr(value), f"a positive number in {symbol}", "correct it")
     return number
 
 
@@ -396,8 +394,8 @@ def _elements(given: Any) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...] 
         missing = [f"{atom.name} (index {atom.index})" for atom in atoms if atom.element is None]
         if missing:
             raise ParticleError(
-                message("topology", f"atoms without an element: {', '.join(missing[:5])}", "an element for every atom",
-                        "give atomic numbers instead, and leave virtual sites out")
+                "topology", f"atoms without an element: {', '.join(missing[:5])}", "an element for every atom",
+                        "give atomic numbers instead, and leave virtual sites out"
             )  # fmt: skip
         bonds = tuple((a.index, b.index) for a, b in given.bonds())
         return tuple(int(atom.element.atomic_number) for atom in atoms), bonds
@@ -405,12 +403,12 @@ def _elements(given: Any) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...] 
         numbers = tuple(int(n) for n in _iterate(given))
     except (TypeError, ValueError) as error:
         raise ParticleError(
-            message("topology_or_numbers", f"a {type(given).__name__}", "a Topology, or atomic numbers",
-                    "give atomic numbers, such as [8, 1, 1] for water")
+            "topology_or_numbers", f"a {type(given).__name__}", "a Topology, or atomic numbers",
+                    "give atomic numbers, such as [8, 1, 1] for water"
         ) from error  # fmt: skip
     if not numbers or min(numbers) < 1:
         raise ParticleError(
-            message("topology_or_numbers", f"{numbers[:5]}", "one atom or more, with numbers from 1", "leave sites out")
+            "topology_or_numbers", f"{numbers[:5]}", "one atom or more, with numbers from 1", "leave sites out"
         )
     return numbers, None
 

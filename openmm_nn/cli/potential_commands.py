@@ -156,7 +156,7 @@ def export(
     """
     with readable():
         from .. import ModelCard, export_potential, load_potential
-        from ..errors import CardError, message
+        from ..errors import CardError
 
         given = None
         if card is not None:
@@ -164,9 +164,7 @@ def export(
                 given = ModelCard.from_json(card.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-                raise CardError(
-                    message("--card", f"{str(card)!r}: {reason}", "a JSON file", "correct the path")
-                ) from error
+                raise CardError("--card", f"{str(card)!r}: {reason}", "a JSON file", "correct the path") from error
         if target.exists():
             fail(f"FILE: got {str(target)!r}, which exists; allowed: a new file. To fix: give another name.")
         if format_ is None and target.suffix not in (".pt", ".pt2"):

@@ -81,10 +81,10 @@ def report(
 
 
 def _require(directory: Path, argument: str) -> None:
-    from ..errors import RunError, message
+    from ..errors import RunError
 
     if not (directory / "record.json").is_file():
         raise RunError(
-            message(argument, f"{str(directory)!r}, which holds no run", "a directory with run.yaml and record.json",
-                    "start one with `openmm-nn run RUN.yaml`")
+            argument, f"{str(directory)!r}, which holds no run", "a directory with run.yaml and record.json",
+                    "start one with `openmm-nn run RUN.yaml`"
         )  # fmt: skip

@@ -81,7 +81,7 @@ def run(
 
 def _is_run_file(file: Path) -> None:
     """Say what to do with what is taken for a run file easily."""
-    from ..errors import RunFileError, message
+    from ..errors import RunFileError
     from ..runs.schema import STRUCTURE_KINDS
 
     if file.suffix.lower() in STRUCTURE_KINDS:
@@ -90,7 +90,7 @@ def _is_run_file(file: Path) -> None:
         what, remedy = f"{str(file)!r}, the folder of a run", f"go on with it by `openmm-nn continue {file}`"
     else:
         return
-    raise RunFileError(message("RUN.yaml", what, "a run file", remedy))
+    raise RunFileError("RUN.yaml", what, "a run file", remedy)
 
 
 def _init(structure: Path, file: Path | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import openmm
 
 from .. import native
-from ..errors import ModelError, ParameterError, UnsupportedError, message
+from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.card import ModelCard
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
@@ -132,21 +132,21 @@ def bias_potential(potential: Potential, *, height: float, width: float) -> Pote
     card = potential.card
     for name, value in (("height", height), ("width", width)):
         if not value > 0.0:
-            raise ParameterError(message(name, repr(value), "kJ/mol above zero", "leave the bias out to have none"))
+            raise ParameterError(name, repr(value), "kJ/mol above zero", "leave the bias out to have none")
     if card.committee_size < 2:
         raise ParameterError(
-            message("potential", f"{card.name!r} with {card.committee_size} member", "a committee of two or more",
-                    "take a committee, such as openmm-nn/hcno-1 or ani2x, or leave the bias out")
+            "potential", f"{card.name!r} with {card.committee_size} member", "a committee of two or more",
+                    "take a committee, such as openmm-nn/hcno-1 or ani2x, or leave the bias out"
         )  # fmt: skip
     if card.returns_forces:
         raise UnsupportedError(
-            message("potential", f"{card.name!r}, which returns its forces itself", "one whose forces are gradients",
-                    "export it without its forces output")
+            "potential", f"{card.name!r}, which returns its forces itself", "one whose forces are gradients",
+                    "export it without its forces output"
         )  # fmt: skip
     if card.format not in ("torchscript", "callable"):
         raise UnsupportedError(
-            message("potential", f"{card.name!r} of format {card.format!r}", "a TorchScript file or a module",
-                    "export the module as TorchScript")
+            "potential", f"{card.name!r} of format {card.format!r}", "a TorchScript file or a module",
+                    "export the module as TorchScript"
         )  # fmt: skip
     factor = energy_factor(card.energy_unit)
     biased = dataclasses.replace(
@@ -182,8 +182,8 @@ def _wrap(potential: Potential, atomic: bool, width_squared: float) -> torch.nn.
                 script.define(source)
             except RuntimeError as error:
                 raise ModelError(
-                    message("potential", f"a module that cannot be called from TorchScript ({error})",
-                            "one that takes and returns tensors", "export it again")
+                    "potential", f"a module that cannot be called from TorchScript ({error})",
+                            "one that takes and returns tensors", "export it again"
                 ) from error  # fmt: skip
         wrapped: torch.nn.Module = script
         return wrapped

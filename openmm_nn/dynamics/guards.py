@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openmm import app
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from ..geometry import minimum_image
 from ..systems.hybrid.radii import covalent_radius
 from ..units import GAS_CONSTANT
@@ -218,7 +218,7 @@ class BondGuard:
 
     def __init__(self, topology: app.Topology, atoms: Iterable[int], *, low: float = 0.6, high: float = 1.6) -> None:
         if not 0.0 <= low < high:
-            raise ParameterError(message("low, high", f"{low}, {high}", "0 ≤ low < high", "common are 0.6 and 1.6"))
+            raise ParameterError("low, high", f"{low}, {high}", "0 ≤ low < high", "common are 0.6 and 1.6")
         inside = set(atoms)
         pairs, sums = [], []
         for first, second in topology.bonds():
@@ -340,7 +340,7 @@ class UncertaintyGuard:
         self, *, max_energy: float | None = None, max_force: float | None = None, labels: Sequence[str] = ()
     ) -> None:
         if max_energy is None and max_force is None:
-            raise ParameterError(message("max_energy, max_force", "None", "one of them or both", "give a threshold"))
+            raise ParameterError("max_energy, max_force", "None", "one of them or both", "give a threshold")
         self.max_energy, self.max_force, self.labels = max_energy, max_force, labels
 
     def check(self, sample: Sample) -> Event | None:
@@ -400,5 +400,5 @@ def _names(atoms: Iterable[int], labels: Sequence[str]) -> str:
 
 def _positive(name: str, value: float) -> float:
     if not value > 0.0:
-        raise ParameterError(message(name, repr(value), "a number above zero", "give the largest value that is right"))
+        raise ParameterError(name, repr(value), "a number above zero", "give the largest value that is right")
     return float(value)

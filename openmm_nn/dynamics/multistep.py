@@ -108,8 +108,10 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     source = hybrid._source
     if source.interpolated:
         raise UnsupportedError(
-            "hybrid: interpolates by lambda_interpolate, and multiple time steps are for the hybrid alone; allowed is "
-            "a hybrid made with interpolate=False. Make it again without interpolation."
+            "hybrid",
+            "interpolates by lambda_interpolate, and multiple time steps are for the hybrid alone",
+            "a hybrid made with interpolate=False",
+            "make it again without interpolation",
         )
     check_constraints(source.classical, source.graph, source.region, "multistep_system")
     system = copy.deepcopy(hybrid.system)
@@ -152,9 +154,10 @@ def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) ->
         positions = np.empty(0)
     if positions.shape != (len(graph.elements), 3) or not np.isfinite(positions).all():
         raise ParameterError(
-            f"match: got something of shape {positions.shape}; allowed are finite positions of shape "
-            f"({len(graph.elements)}, 3) in nm. Give those of a minimised hybrid, context.getState(positions=True)."
-            "getPositions()."
+            "match",
+            f"something of shape {positions.shape}",
+            f"finite positions of shape ({len(graph.elements)}, 3) in nm",
+            "give those of a minimised hybrid, context.getState(positions=True).getPositions()",
         )
     bonds = list(graph.inner_bonds(source.region.atoms))
     stretches = measure_stretches(system, positions, SLOW_GROUP, bonds, graph.elements, graph.neighbours)
@@ -222,15 +225,22 @@ def _levels(slow: Any, medium: Any, fast: Any) -> _Levels:
     for name, value in (("slow", slow), ("medium", medium), ("fast", fast)):
         number = in_unit(value, unit.picosecond)
         if not number > _SHORTEST:
-            raise ParameterError(f"{name}: got {value}; allowed is a positive time. Give it in ps, 0.002 for 2 fs.")
+            raise ParameterError(
+                f"{name}",
+                f"{value}",
+                "a positive time",
+                "give it in ps, 0.002 for 2 fs",
+            )
         values.append(number)
     levels = _Levels(values[2], values[1], values[0])
     for name, larger, smaller in (("slow", levels.slow, levels.medium), ("medium", levels.medium, levels.fast)):
         if abs(larger / smaller - round(larger / smaller)) > _WHOLE or larger < smaller * (1 - _WHOLE):
             below = "medium" if name == "slow" else "fast"
             raise ParameterError(
-                f"{name}: got {larger * 1000:g} fs with {below} = {smaller * 1000:g} fs; allowed are whole multiples "
-                f"of it. Take {max(1, round(larger / smaller)) * smaller * 1000:g} fs."
+                f"{name}",
+                f"{larger * 1000:g} fs with {below} = {smaller * 1000:g} fs",
+                "whole multiples of it",
+                f"take {max(1, round(larger / smaller)) * smaller * 1000:g} fs",
             )
     return levels
 

@@ -213,12 +213,27 @@ def audit_multistep(
     """
     steps = [float(step) for step in outer]
     if not steps:
-        raise ParameterError("outer: got no step; allowed are one or more, in ps. Give (0.002, 0.004) for 2 and 4 fs.")
+        raise ParameterError(
+            "outer",
+            "no step",
+            "one or more, in ps",
+            "give (0.002, 0.004) for 2 and 4 fs",
+        )
     for name, value in (("duration", duration), ("equilibration", equilibration), ("reference", reference)):
         if not value > 0:
-            raise ParameterError(f"{name}: got {value!r}; allowed is a positive time in ps. Give 2.0 for 2 ps.")
+            raise ParameterError(
+                f"{name}",
+                f"{value!r}",
+                "a positive time in ps",
+                "give 2.0 for 2 ps",
+            )
     if replicas < 1:
-        raise ParameterError(f"replicas: got {replicas!r}; allowed are 1 and more. Give 4 for four runs of each step.")
+        raise ParameterError(
+            "replicas",
+            f"{replicas!r}",
+            "1 and more",
+            "give 4 for four runs of each step",
+        )
     chosen = openmm.Platform.getPlatformByName(platform)
     properties = dict(platform_properties or {})
 
@@ -282,8 +297,10 @@ def audit_multistep(
         singles = [single(reference / divisor) for divisor in ((1, 2) if half else (1,))]
     except openmm.OpenMMException as error:
         raise EvaluationError(
-            f"reference: the single-step run at {reference * 1000:g} fs failed ({error}); allowed is a step at which "
-            "the hybrid itself is stable. Take a smaller one."
+            "reference",
+            f"the single-step run at {reference * 1000:g} fs failed ({error})",
+            "a step at which the hybrid itself is stable",
+            "take a smaller one",
         ) from error
     runs: list[_Run | None] = []
     every_level = [(step, _divisor(step, medium, fast), fast) for step in steps]

@@ -15,7 +15,7 @@ import openmm
 from openmm import unit
 
 from .. import native
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 
 __all__ = ["TuneResult", "tune"]
 
@@ -104,8 +104,8 @@ def tune(
     forces = native.neural_forces(system)
     if not forces:
         raise ParameterError(
-            message("system", "no neural force of the native engine", "one or more",
-                    "add one with create_force(), add_neural_force() or create_hybrid_system()")
+            "system", "no neural force of the native engine", "one or more",
+                    "add one with create_force(), add_neural_force() or create_hybrid_system()"
         )  # fmt: skip
     if isinstance(platform, str):
         platform = openmm.Platform.getPlatformByName(platform)
@@ -119,9 +119,7 @@ def tune(
             failures[_written(choice)] = str(error)
     if not contexts:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise ParameterError(
-            message("candidates", reasons or "none", "one that can be run, or more", "correct the properties")
-        )
+        raise ParameterError("candidates", reasons or "none", "one that can be run, or more", "correct the properties")
     times: dict[str, list[float]] = {name: [] for name in contexts}
     for _ in range(rounds):
         for name, context in contexts.items():

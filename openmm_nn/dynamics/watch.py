@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmm import unit
 
-from ..errors import EvaluationError, ParameterError, message
+from ..errors import EvaluationError, ParameterError
 from .committee_spread import find_committee, measure_spread
 from .evidence import write_evidence
 from .guards import (
@@ -137,10 +137,10 @@ class GuardReporter:
         region: Iterable[int] = (),
     ) -> None:
         if interval < 1:
-            raise ParameterError(message("interval", repr(interval), "one step or more", "10 is common"))
+            raise ParameterError("interval", repr(interval), "one step or more", "10 is common")
         pairs = [guard if isinstance(guard, tuple) else (guard, "stop") for guard in guards]
         if not pairs:
-            raise ParameterError(message("guards", "none", "one or more", "give FiniteGuard(), for one"))
+            raise ParameterError("guards", "none", "one or more", "give FiniteGuard(), for one")
         self.watch = Watch(pairs)
         self.events: list[Event] = []
         """What was found so far."""
@@ -181,7 +181,10 @@ class GuardReporter:
                 logger.warning("%s", event.message)
             if event.action == "stop":
                 self._write(simulation, sample)
-                raise EvaluationError(event.message)
+                raise EvaluationError(
+                    f"guard {event.guard!r}", event.message, "a state that trips no guard that stops",
+                    "look at the last good state; a limit that is too tight is an argument of the guard"
+                )  # fmt: skip
         self._last_good = state
 
     def _write(self, simulation: Any, sample: Sample) -> None:

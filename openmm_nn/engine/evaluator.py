@@ -6,14 +6,13 @@ is finite, convert back, put the forces of link atoms where they belong. The nat
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import EvaluationError, ParameterError, message
+from ..errors import EvaluationError, ParameterError, warn
 from ..geometry import WholeMaker, minimum_image, smallest_height
 from ..model.card import KNOWN_INPUTS, ModelCard
 from ..model.card_values import energy_offset
@@ -206,11 +205,11 @@ class Evaluator:
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
         if len(bad):
             raise EvaluationError(
-                message("positions", f"no number for {self._name(bad, given=True)}", "finite coordinates",
-                        "look at the last good state: the simulation is unstable or the positions were wrong")
+                "positions", f"no number for {self._name(bad, given=True)}", "finite coordinates",
+                        "look at the last good state: the simulation is unstable or the positions were wrong"
             )  # fmt: skip
         if self.periodic and box is None:
-            raise ParameterError(message("box", "None", "the periodic box of a periodic potential", "give the box"))
+            raise ParameterError("box", "None", "the periodic box of a periodic potential", "give the box")
         inside = np.array(positions[: self._inside], dtype=np.float64)
         invariant = self.card.frame == "invariant"
         if box is not None and not self.periodic and invariant:
@@ -250,9 +249,9 @@ class Evaluator:
             values["edge_index"], values["edge_shifts"] = self._find_edges(values["positions"], cell)
         elif self.periodic and box is not None and card.cutoff_nm > 0.5 * smallest_height(box):
             raise ParameterError(
-                message("box", f"a smallest height of {smallest_height(box):.4g} nm",
+                "box", f"a smallest height of {smallest_height(box):.4g} nm",
                         f"at least twice the potential's cutoff of {card.cutoff_nm:.4g} nm",
-                        "use a larger box, or a potential that takes edges, which counts several images")
+                        "use a larger box, or a potential that takes edges, which counts several images"
             )  # fmt: skip
         for name in card.inputs:
             if name not in KNOWN_INPUTS:
@@ -265,9 +264,9 @@ class Evaluator:
         extent = float(np.ptp(positions, axis=0).max()) if len(positions) else 0.0
         if not self.periodic and extent > _LARGEST_EXTENT * reach:
             raise EvaluationError(
-                message("positions", f"atoms {extent * self.card.length_factor:.4g} nm apart",
+                "positions", f"atoms {extent * self.card.length_factor:.4g} nm apart",
                         f"at most {_LARGEST_EXTENT:g} times the cutoff: beyond, no neighbour list can be made",
-                        "look at the last good state: the simulation is unstable or the positions were wrong")
+                        "look at the last good state: the simulation is unstable or the positions were wrong"
             )  # fmt: skip
         if self._neighbours is None:
             from vesin import NeighborList
@@ -293,24 +292,24 @@ class Evaluator:
     def _check_spread(self, spread: float, height: float) -> None:
         if spread <= 0.5 * height or self._warned:
             return
-        text = message(
+        error = EvaluationError(
             "region",
             f"molecules {spread:.4g} nm apart",
             f"at most half the smallest height of the box, {height:.4g} nm: beyond, the image to use is ambiguous",
             "use a larger box, a region whose molecules stay together, or a periodic potential",
         )
         if self._first:
-            raise EvaluationError(text)
+            raise error
         self._warned = True
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warn(str(error), RuntimeWarning)
 
     def _check_finite(self, energies: Array, forces: Array | None, atoms: Array) -> None:
         remedy = "look at the last good state: atoms may be too close, or too far from what the potential knows"
         if forces is not None and not np.isfinite(forces).all():
             bad = np.flatnonzero(~np.isfinite(forces).all(axis=(0, 2)))
-            raise EvaluationError(message("forces", f"no finite force on {self._name(bad)}", "finite forces", remedy))
+            raise EvaluationError("forces", f"no finite force on {self._name(bad)}", "finite forces", remedy)
         if not np.isfinite(energies).all():
-            raise EvaluationError(message("energy", f"{energies.tolist()}", "finite energies", remedy))
+            raise EvaluationError("energy", f"{energies.tolist()}", "finite energies", remedy)
 
     def _name(self, indices: NDArray[np.intp], *, given: bool = False) -> str:
         """Name atoms of the model, or positions as they were given, by their indices in the System."""

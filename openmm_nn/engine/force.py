@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import native
-from ..errors import NativeExtensionError, ParameterError, UnsupportedError, message
+from ..errors import NativeExtensionError, ParameterError, UnsupportedError, warn
 from ..model.card import ModelCard
 from ..model.card_values import energy_offset
 from .force_arguments import (
@@ -163,26 +162,23 @@ def _native_module() -> Any | None:
     global _warned
     choice = os.environ.get(ENGINE_VARIABLE, "")
     if choice not in ("", "native", "python"):
-        raise ParameterError(
-            message(f"environment variable {ENGINE_VARIABLE}", repr(choice), "'native', 'python'", "unset it")
-        )
+        raise ParameterError(f"environment variable {ENGINE_VARIABLE}", repr(choice), "'native', 'python'", "unset it")
     if choice == "python":
         return None
     if native.available():
         return native.load()
     if choice == "native":
         raise NativeExtensionError(
-            message(f"environment variable {ENGINE_VARIABLE}", f"'native', but {native.reason()}",
-                    "a native extension that fits", "python -m openmm_nn.native.build")
+            f"environment variable {ENGINE_VARIABLE}", f"'native', but {native.reason()}",
+                    "a native extension that fits", "python -m openmm_nn.native.build"
         )  # fmt: skip
     if not _warned:
         _warned = True
-        warnings.warn(
+        warn(
             f"The native extension of openmm_nn is not used: {native.reason()}. The slower engine on OpenMM's "
             "PythonForce takes over; its forces cannot be copied or written to XML and have no parameter derivatives. "
             "To fix: python -m openmm_nn.native.build",
             RuntimeWarning,
-            stacklevel=4,
         )
     return None
 
@@ -255,8 +251,8 @@ def replace_model(force: Any, model: bytes, card: str) -> None:
     known = {force.getGlobalParameterName(index) for index in range(force.getNumGlobalParameters())}
     if set(new.parameters) != known:
         raise ParameterError(
-            message("card", f"the parameters {sorted(new.parameters)}", f"those of this force, {sorted(known)}",
-                    "make a new force from the new model")
+            "card", f"the parameters {sorted(new.parameters)}", f"those of this force, {sorted(known)}",
+                    "make a new force from the new model"
         )  # fmt: skip
     force._setModel(model, new.to_json())
     _apply_card(force, new)
@@ -268,8 +264,8 @@ def _make_python(source: ModelSource, request: _Request) -> Any:
     properties = request.properties
     if properties.get("cuda_graphs", "false") != "false":
         raise UnsupportedError(
-            message("properties['cuda_graphs']", "'true' on the engine of PythonForce", "'false'",
-                    "leave it out, or build the native extension with python -m openmm_nn.native.build")
+            "properties['cuda_graphs']", "'true' on the engine of PythonForce", "'false'",
+                    "leave it out, or build the native extension with python -m openmm_nn.native.build"
         )  # fmt: skip
     return PythonNeuralForce(
         PythonEngine(

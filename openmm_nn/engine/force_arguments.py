@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ParameterError, ParticleError, message
+from ..errors import ParameterError, ParticleError
 from ..model.card import ModelCard
 from ..model.card_values import element_symbol
 from .module_runner import PRECISIONS
@@ -70,10 +70,10 @@ def _index(argument: str, value: Any) -> int:
         index = operator.index(value)
     except TypeError as error:
         raise ParticleError(
-            message(argument, repr(value), "particle indices (integers)", "give indices that start at 0")
+            argument, repr(value), "particle indices (integers)", "give indices that start at 0"
         ) from error
     if index < 0:
-        raise ParticleError(message(argument, str(index), "indices 0 and above", "count particles from 0"))
+        raise ParticleError(argument, str(index), "indices 0 and above", "count particles from 0")
     return index
 
 
@@ -84,27 +84,23 @@ def check_atoms(atoms: Iterable[int] | None, topology: Topology | None) -> tuple
     given: Any = atoms
     if isinstance(given, str):
         raise ParticleError(
-            message("atoms", repr(atoms), "particle indices", "use add_neural_force, which understands selections")
+            "atoms", repr(atoms), "particle indices", "use add_neural_force, which understands selections"
         )
     listed = list(given)
     if any(type(atom).__name__ in ("bool", "bool_") for atom in listed):
         raise ParticleError(
-            message("atoms", "truth values", "particle indices", "use add_neural_force, which understands masks")
+            "atoms", "truth values", "particle indices", "use add_neural_force, which understands masks"
         )
     indices = tuple(_index("atoms", atom) for atom in listed)
     if not indices:
-        raise ParticleError(
-            message("atoms", "an empty list", "at least one index", "leave atoms out to take all particles")
-        )
+        raise ParticleError("atoms", "an empty list", "at least one index", "leave atoms out to take all particles")
     repeated = sorted({index for index in indices if indices.count(index) > 1}) if _repeats(indices) else []
     if repeated:
-        raise ParticleError(
-            message("atoms", f"repeated {_short(repeated)}", "every index once", "remove what is listed twice")
-        )
+        raise ParticleError("atoms", f"repeated {_short(repeated)}", "every index once", "remove what is listed twice")
     if topology is not None and max(indices) >= topology.getNumAtoms():
         raise ParticleError(
-            message("atoms", str(max(indices)), f"0 to {topology.getNumAtoms() - 1}, the atoms of the topology",
-                    "correct the indices or the topology")
+            "atoms", str(max(indices)), f"0 to {topology.getNumAtoms() - 1}, the atoms of the topology",
+                    "correct the indices or the topology"
         )  # fmt: skip
     return indices
 
@@ -131,15 +127,15 @@ def check_numbers(
         numbers = tuple(_number(value) for value in atomic_numbers)
         if count is not None and len(numbers) != count:
             raise ParticleError(
-                message("atomic_numbers", f"{len(numbers)} of them", f"{count}, one for every atom",
-                        "give them in the order of atoms")
+                "atomic_numbers", f"{len(numbers)} of them", f"{count}, one for every atom",
+                        "give them in the order of atoms"
             )  # fmt: skip
     elif not needed:
         return ()
     elif topology is None:
         raise ParticleError(
-            message("atomic_numbers", "none, and no topology", f"one for every atom, since {card.name!r} needs them",
-                    "give topology= or atomic_numbers=")
+            "atomic_numbers", "none, and no topology", f"one for every atom, since {card.name!r} needs them",
+                    "give topology= or atomic_numbers="
         )  # fmt: skip
     else:
         numbers = _topology_numbers(topology, particles)
@@ -152,10 +148,10 @@ def _number(value: Any) -> int:
         number = operator.index(value)
     except TypeError as error:
         raise ParticleError(
-            message("atomic_numbers", repr(value), "integers, 1 or more", "give atomic numbers, such as 6 for carbon")
+            "atomic_numbers", repr(value), "integers, 1 or more", "give atomic numbers, such as 6 for carbon"
         ) from error
     if number < 1:
-        raise ParticleError(message("atomic_numbers", str(number), "1 or more", "leave virtual sites out"))
+        raise ParticleError("atomic_numbers", str(number), "1 or more", "leave virtual sites out")
     return number
 
 
@@ -165,8 +161,8 @@ def _topology_numbers(topology: Topology, particles: tuple[int, ...] | None) -> 
     missing = [f"{atom.name} (index {atom.index})" for atom in chosen if atom.element is None]
     if missing:
         raise ParticleError(
-            message("topology", f"atoms without an element: {_short(missing)}", "an element for every atom",
-                    "give atomic_numbers=, and leave virtual sites out of atoms")
+            "topology", f"atoms without an element: {_short(missing)}", "an element for every atom",
+                    "give atomic_numbers=, and leave virtual sites out of atoms"
         )  # fmt: skip
     return tuple(int(atom.element.atomic_number) for atom in chosen)
 
@@ -197,8 +193,8 @@ def check_elements(card: ModelCard, numbers: Sequence[int], particles: Sequence[
     ]
     if unknown:
         raise ParticleError(
-            message("atoms", f"elements {_short(unknown)}", f"{', '.join(card.elements)}, which {card.name!r} knows",
-                    "choose other atoms or another potential")
+            "atoms", f"elements {_short(unknown)}", f"{', '.join(card.elements)}, which {card.name!r} knows",
+                    "choose other atoms or another potential"
         )  # fmt: skip
 
 
@@ -208,24 +204,20 @@ def check_links(links: tuple[Link, ...], particles: tuple[int, ...] | None, coun
     links = tuple(_check_link(link) for link in links)
     for link in links:
         if inside is None:
-            raise ParticleError(
-                message("links", repr(link), "none, where the potential describes all particles", "give atoms=")
-            )
+            raise ParticleError("links", repr(link), "none, where the potential describes all particles", "give atoms=")
         if link.inside not in inside:
             raise ParticleError(
-                message("links", f"inside atom {link.inside}", "an atom of the region", "swap or correct its atoms")
+                "links", f"inside atom {link.inside}", "an atom of the region", "swap or correct its atoms"
             )
         if link.outside in inside or (count is not None and link.outside >= count):
             raise ParticleError(
-                message(
-                    "links",
-                    f"outside atom {link.outside}",
-                    "an atom of the System outside the region",
-                    "correct the link",
-                )
+                "links",
+                f"outside atom {link.outside}",
+                "an atom of the System outside the region",
+                "correct the link",
             )
     if len({(link.inside, link.outside) for link in links}) != len(links):
-        raise ParticleError(message("links", "a bond that is cut twice", "every bond once", "remove the second link"))
+        raise ParticleError("links", "a bond that is cut twice", "every bond once", "remove the second link")
     return links
 
 
@@ -233,13 +225,13 @@ def _check_link(link: Any) -> Link:
     """Check what can be said of a link without its region."""
     value: Any = getattr(link, "value", None)
     if not isinstance(link, Link):
-        raise ParticleError(message("links", repr(link), "Link objects", "make them with openmm_nn.Link(...)"))
+        raise ParticleError("links", repr(link), "Link objects", "make them with openmm_nn.Link(...)")
     if link.rule not in LINK_RULES:
-        raise ParameterError(message("Link.rule", repr(link.rule), "'fixed', 'ratio'", "choose one of these"))
+        raise ParameterError("Link.rule", repr(link.rule), "'fixed', 'ratio'", "choose one of these")
     if not isinstance(value, int | float) or not 0.0 < value < math.inf:
         raise ParameterError(
-            message("Link.value", repr(link.value), "a positive distance in nm or fraction of the bond",
-                    "give about 0.109 nm for a hydrogen on carbon")
+            "Link.value", repr(link.value), "a positive distance in nm or fraction of the bond",
+                    "give about 0.109 nm for a hydrogen on carbon"
         )  # fmt: skip
     return dataclasses.replace(
         link,
@@ -261,7 +253,7 @@ def check_bonds(
         for bond in bonds:
             pair = tuple(_index("bonds", atom) for atom in bond)
             if len(pair) != 2 or pair[0] == pair[1]:
-                raise ParticleError(message("bonds", repr(bond), "pairs of different atoms", "correct this bond"))
+                raise ParticleError("bonds", repr(bond), "pairs of different atoms", "correct this bond")
             pairs.append((pair[0], pair[1]))
     elif topology is not None:
         pairs = [(bond[0].index, bond[1].index) for bond in topology.bonds()]
@@ -270,9 +262,7 @@ def check_bonds(
         return ()
     if particles is None:
         if count is not None and any(max(pair) >= count for pair in pairs):
-            raise ParticleError(
-                message("bonds", f"atom {max(map(max, pairs))}", f"0 to {count - 1}", "correct the bonds")
-            )
+            raise ParticleError("bonds", f"atom {max(map(max, pairs))}", f"0 to {count - 1}", "correct the bonds")
         return tuple(pairs)
     inside = frozenset(particles)
     return tuple(pair for pair in pairs if pair[0] in inside and pair[1] in inside)
@@ -284,12 +274,12 @@ def check_periodic(card: ModelCard, periodic: bool | None, *, whole: bool, topol
         boxed = whole and topology is not None and topology.getPeriodicBoxVectors() is not None
         return card.periodic == "always" or (card.periodic == "optional" and boxed)
     if not isinstance(periodic, bool):
-        raise ParameterError(message("periodic", repr(periodic), "True, False, None", "choose one of these"))
+        raise ParameterError("periodic", repr(periodic), "True, False, None", "choose one of these")
     wrong = {"never": True, "always": False}.get(card.periodic)
     if periodic is wrong:
         raise ParameterError(
-            message("periodic", str(periodic), f"{not periodic}: the card of {card.name!r} says {card.periodic!r}",
-                    "leave periodic out, or use another potential")
+            "periodic", str(periodic), f"{not periodic}: the card of {card.name!r} says {card.periodic!r}",
+                    "leave periodic out, or use another potential"
         )  # fmt: skip
     return periodic
 
@@ -298,7 +288,7 @@ def _whole_number(argument: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError as error:
-        raise ParameterError(message(argument, repr(value), "an integer", "round it")) from error
+        raise ParameterError(argument, repr(value), "an integer", "round it") from error
 
 
 def check_charge(card: ModelCard, charge: int) -> int:
@@ -306,8 +296,8 @@ def check_charge(card: ModelCard, charge: int) -> int:
     value = _whole_number("charge", charge)
     if value != 0 and not card.supports_charge:
         raise ParameterError(
-            message("charge", str(value), f"0: {card.name!r} is not told the charge",
-                    "use a potential that takes 'charge', or charge=0 if this one was trained for it")
+            "charge", str(value), f"0: {card.name!r} is not told the charge",
+                    "use a potential that takes 'charge', or charge=0 if this one was trained for it"
         )  # fmt: skip
     return value
 
@@ -316,11 +306,11 @@ def check_multiplicity(card: ModelCard, multiplicity: int) -> int:
     """Return the spin multiplicity, likewise."""
     value = _whole_number("multiplicity", multiplicity)
     if value < 1:
-        raise ParameterError(message("multiplicity", str(value), "1 or more (2S + 1)", "give 1 for a closed shell"))
+        raise ParameterError("multiplicity", str(value), "1 or more (2S + 1)", "give 1 for a closed shell")
     if value != 1 and not card.supports_spin:
         raise ParameterError(
-            message("multiplicity", str(value), f"1: {card.name!r} is not told the spin",
-                    "use a potential that takes 'multiplicity'")
+            "multiplicity", str(value), f"1: {card.name!r} is not told the spin",
+                    "use a potential that takes 'multiplicity'"
         )  # fmt: skip
     return value
 
@@ -329,7 +319,7 @@ def check_group(force_group: int) -> int:
     """Return the force group."""
     value = _whole_number("force_group", force_group)
     if not 0 <= value <= 31:
-        raise ParameterError(message("force_group", str(value), "0 to 31", "choose a group in this range"))
+        raise ParameterError("force_group", str(value), "0 to 31", "choose a group in this range")
     return value
 
 
@@ -338,21 +328,17 @@ def check_properties(properties: Mapping[str, Any] | None, device: str | None) -
     checked = {} if device is None else {"device": device}
     for name, value in (properties or {}).items():
         if name not in PROPERTIES:
-            raise ParameterError(message("properties", repr(name), ", ".join(PROPERTIES), "correct the name"))
+            raise ParameterError("properties", repr(name), ", ".join(PROPERTIES), "correct the name")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if name == "precision" and text not in PRECISIONS:
             raise ParameterError(
-                message(
-                    "properties['precision']", repr(value), ", ".join(PRECISIONS), "leave it out to follow the card"
-                )
+                "properties['precision']", repr(value), ", ".join(PRECISIONS), "leave it out to follow the card"
             )
         if name in ("concurrent", "cuda_graphs") and text not in ("true", "false"):
-            raise ParameterError(
-                message(f"properties[{name!r}]", repr(value), "'true', 'false'", "choose one of these")
-            )
+            raise ParameterError(f"properties[{name!r}]", repr(value), "'true', 'false'", "choose one of these")
         if name == "threads" and not (text.isdecimal()):
             raise ParameterError(
-                message("properties['threads']", repr(value), "0 (torch's own number) or more", "give an integer")
+                "properties['threads']", repr(value), "0 (torch's own number) or more", "give an integer"
             )
         checked[name] = text
     return checked

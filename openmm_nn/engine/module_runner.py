@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..errors import ModelError, ParameterError, UnsupportedError, message
+from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.card import ModelCard
 from ..model.scriptcheck import check_kinds
 from ..model.torchscript import quiet_torchscript, read_script, write_script
@@ -85,14 +85,14 @@ class ModuleRunner:
 
         if precision not in PRECISIONS:
             allowed = ", ".join(map(repr, PRECISIONS))
-            raise ParameterError(message("precision", repr(precision), allowed, "leave it out to follow the card"))
+            raise ParameterError("precision", repr(precision), allowed, "leave it out to follow the card")
         try:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ParameterError(
-                message("device", f"{device!r} ({reason})", "a device that this torch can use", "use 'cpu'")
+                "device", f"{device!r} ({reason})", "a device that this torch can use", "use 'cpu'"
             ) from error
         self.card = card
         single = precision == "single" or (precision == "model" and card.dtype == "float32")
@@ -112,8 +112,8 @@ class ModuleRunner:
             own = read_script(write_script(module)) if scripted else copy.deepcopy(module)
         except (RuntimeError, TypeError) as error:
             raise ModelError(
-                message("module", f"one that cannot be copied ({error})", "a module that copy.deepcopy copies",
-                        "detach the tensors that it keeps")
+                "module", f"one that cannot be copied ({error})", "a module that copy.deepcopy copies",
+                        "detach the tensors that it keeps"
             ) from error  # fmt: skip
         own.eval()
         own.to(device=self.device, dtype=self.dtype)
@@ -134,8 +134,8 @@ class ModuleRunner:
                     return torch.jit.freeze(own)
                 except RuntimeError as error:
                     raise ModelError(
-                        message("model", f"a TorchScript module that cannot be frozen ({error})",
-                                "one whose submodules and buffers do not change", "correct the module and export again")
+                        "model", f"a TorchScript module that cannot be frozen ({error})",
+                                "one whose submodules and buffers do not change", "correct the module and export again"
                     ) from error  # fmt: skip
         return own
 
@@ -185,8 +185,8 @@ class ModuleRunner:
         own_forces = self.card.returns_forces
         if members and forces and own_forces and self.card.committee_size > 1:
             raise UnsupportedError(
-                message("forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
-                        "potentials whose forces are the gradient", "export it without its forces output")
+                "forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
+                        "potentials whose forces are the gradient", "export it without its forces output"
             )  # fmt: skip
         tensors = {name: self._tensor(name, inputs[name]) for name in self.card.inputs}
         positions = tensors["positions"]
@@ -235,9 +235,9 @@ class ModuleRunner:
 
         if not energy.requires_grad:
             raise ModelError(
-                message(f"output {self.card.outputs[0]!r}", "an energy that does not require grad",
+                f"output {self.card.outputs[0]!r}", "an energy that does not require grad",
                         "one that torch can differentiate by its inputs, or forces among the outputs",
-                        "remove detach() and no_grad() from the model, or return forces and list them in the card")
+                        "remove detach() and no_grad() from the model, or return forces and list them in the card"
             )  # fmt: skip
         # Those by what the energy does not depend on are None, whatever torch's annotation says.
         gradients: Any = torch.autograd.grad([energy], variables, [weights], retain_graph=keep, allow_unused=True)
@@ -261,15 +261,15 @@ class ModuleRunner:
             returned = self._call(*arguments)
         except (RuntimeError, TypeError) as error:
             raise ModelError(
-                message(f"potential {self.card.name!r}", f"an error while it ran: {error}",
-                        f"a module that takes {', '.join(self.card.inputs)}", "correct the module or its card")
+                f"potential {self.card.name!r}", f"an error while it ran: {error}",
+                        f"a module that takes {', '.join(self.card.inputs)}", "correct the module or its card"
             ) from error  # fmt: skip
         outputs: Sequence[Any] = returned if isinstance(returned, tuple | list) else (returned,)
         if len(outputs) != len(self._expected_outputs()):
             raise ModelError(
-                message("outputs of the model", f"{len(outputs)} of them",
+                "outputs of the model", f"{len(outputs)} of them",
                         f"those of its card: {tuple(self._expected_outputs())}",
-                        "correct the model or the outputs in its card")
+                        "correct the model or the outputs in its card"
             )  # fmt: skip
         return outputs
 
@@ -317,4 +317,4 @@ class ModuleRunner:
 
     def _wrong(self, name: str, value: Any, allowed: str, remedy: str) -> ModelError:
         argument = f"output {name!r} of potential {self.card.name!r}"
-        return ModelError(message(argument, _describe(value), allowed, remedy))
+        return ModelError(argument, _describe(value), allowed, remedy)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError, ParameterError, UnsupportedError, message
+from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.archive import open_archive
 from ..model.card import ModelCard
 from ..model.package import (
@@ -89,9 +89,9 @@ class _Graph:
             except RuntimeError as error:
                 version = self._info.torch or "of an unknown version"
                 raise ModelError(
-                    message("package", f"code that cannot be loaded ({str(error).splitlines()[0]})",
+                    "package", f"code that cannot be loaded ({str(error).splitlines()[0]})",
                             f"code that fits torch {torch.__version__}; this was compiled with torch {version}",
-                            f"export it again on this machine; if {folder} does not allow code to be run, set TMPDIR")
+                            f"export it again on this machine; if {folder} does not allow code to be run, set TMPDIR"
                 ) from error  # fmt: skip
 
 
@@ -131,8 +131,8 @@ class PackageRunner(ModuleRunner):
         compiled = str(self.dtype).removeprefix("torch.")
         if compiled != card.dtype:
             raise ParameterError(
-                message("precision", repr(precision), f"'model': {card.name!r} is compiled for {card.dtype}",
-                        f"leave it out, or export the potential again with dtype={compiled!r} in its card")
+                "precision", repr(precision), f"'model': {card.name!r} is compiled for {card.dtype}",
+                        f"leave it out, or export the potential again with dtype={compiled!r} in its card"
             )  # fmt: skip
         self._make_constants()
 
@@ -184,8 +184,8 @@ class PackageRunner(ModuleRunner):
         count = self.card.committee_size
         if members and forces and count > 1 and not self._weighted:
             raise UnsupportedError(
-                message("forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
-                        "potentials whose forces are the gradient", "export it without its forces output")
+                "forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
+                        "potentials whose forces are the gradient", "export it without its forces output"
             )  # fmt: skip
         tensors = [self._tensor(name, inputs[name]) for name in self.card.inputs]
         atoms = tensors[self.card.inputs.index("positions")].shape[0]
@@ -209,8 +209,8 @@ class PackageRunner(ModuleRunner):
         wanted = DERIVATIVE_PREFIX + name
         if wanted not in self._outputs:
             raise UnsupportedError(
-                message("derivatives", f"that by {name!r}", f"what the code of {self.card.name!r} returns: "
-                        f"{', '.join(self._outputs)}", "export it with export_potential(..., format='aotinductor')")
+                "derivatives", f"that by {name!r}", f"what the code of {self.card.name!r} returns: "
+                        f"{', '.join(self._outputs)}", "export it with export_potential(..., format='aotinductor')"
             )  # fmt: skip
         return self._outputs.index(wanted)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import openmm
 
-from ..errors import ModelError, ParticleError, UnsupportedError, message
+from ..errors import ModelError, ParticleError, UnsupportedError
 from ..geometry import as_box
 from ..model.card import ModelCard
 from .evaluator import EngineResult, Evaluator, LocalLink
@@ -124,7 +124,7 @@ class _Computation:
         result = self.evaluate(positions, box, state.getParameters())
         forces = result.forces
         if forces is None:
-            raise ModelError(message("forces", "none", "one for every atom", "report this as an error of openmm_nn"))
+            raise ModelError("forces", "none", "one for every atom", "report this as an error of openmm_nn")
         if self.chosen:
             listed, forces = forces, np.zeros((count, 3))
             forces[self.chosen] = listed
@@ -133,8 +133,8 @@ class _Computation:
 
     def refuse_particles(self) -> NoReturn:
         raise ParticleError(
-            message("atoms", f"particle {self.beyond}", "particles that the System had when the force was added",
-                    "correct the index, or add the force after all particles")
+            "atoms", f"particle {self.beyond}", "particles that the System had when the force was added",
+                    "correct the index, or add the force after all particles"
         )  # fmt: skip
 
     def evaluate(
@@ -171,8 +171,8 @@ class _Computation:
         numbers = engine.atomic_numbers or (0,) * inside
         if len(numbers) != inside:
             raise ParticleError(
-                message("atomic_numbers", f"{len(numbers)} of them for {inside} particles", "one for every particle",
-                        "give atoms=, or the numbers of all particles")
+                "atomic_numbers", f"{len(numbers)} of them for {inside} particles", "one for every particle",
+                        "give atoms=, or the numbers of all particles"
             )  # fmt: skip
         self._check_system(listed[:inside])
         local = {particle: index for index, particle in enumerate(listed)}
@@ -195,20 +195,20 @@ class _Computation:
         for particle in particles:
             if system.isVirtualSite(particle) and "atomic_numbers" in self.card.inputs:
                 raise ParticleError(
-                    message("atoms", f"particle {particle}, which is a virtual site", "atoms",
-                            "leave virtual sites out of the region")
+                    "atoms", f"particle {particle}, which is a virtual site", "atoms",
+                            "leave virtual sites out of the region"
                 )  # fmt: skip
         if system.usesPeriodicBoundaryConditions() and not self.flagged and self.card.frame == "invariant":
             raise UnsupportedError(
-                message("System", "a periodic force that was added after the neural one",
+                "System", "a periodic force that was added after the neural one",
                         "periodic forces that are added before it",
-                        "add the neural force last, or call its setUsesPeriodicBoundaryConditions(True)")
+                        "add the neural force last, or call its setUsesPeriodicBoundaryConditions(True)"
             )  # fmt: skip
 
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError(
-            message("force", "a force of the engine on PythonForce", "one of the native engine, to copy or write it",
-                    _NATIVE)
+            "force", "a force of the engine on PythonForce", "one of the native engine, to copy or write it",
+                    _NATIVE
         )  # fmt: skip
 
 
@@ -368,7 +368,7 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
         std = self._evaluate(context, members=True).forces_std
         if std is None:
             raise UnsupportedError(
-                message("getForceStd", "a potential of one member", "committees of two or more", "use a committee")
+                "getForceStd", "a potential of one member", "committees of two or more", "use a committee"
             )
         return tuple(std.tolist())
 
@@ -399,9 +399,7 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
             The parameter.
         """
         raise UnsupportedError(
-            message(
-                "addEnergyParameterDerivative", f"{name!r} on the engine of PythonForce", "the native engine", _NATIVE
-            )
+            "addEnergyParameterDerivative", f"{name!r} on the engine of PythonForce", "the native engine", _NATIVE
         )
 
     def setScaleParameter(self, name: str, default: float) -> NoReturn:
@@ -415,5 +413,5 @@ class PythonNeuralForce(openmm.PythonForce):  # type: ignore[misc]
             Its value.
         """
         raise UnsupportedError(
-            message("setScaleParameter", f"{name!r} on the engine of PythonForce", "the native engine", _NATIVE)
+            "setScaleParameter", f"{name!r} on the engine of PythonForce", "the native engine", _NATIVE
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ..errors import ModelError, message
+from ..errors import ModelError
 
 __all__ = ["LIMITS", "ArchiveEntry", "Limits", "glance", "open_archive", "rewrite_archive"]
 
@@ -280,12 +280,12 @@ def _check_layout(label: str, data: bytes, infos: list[zipfile.ZipInfo]) -> None
 
 def _refuse(label: str, got: str, allowed: str) -> NoReturn:
     raise ModelError(
-        message(f"file {label}", got, allowed, "do not use this file; get it again from whoever made it, or export it")
+        f"file {label}", got, allowed, "do not use this file; get it again from whoever made it, or export it"
     )
 
 
 def _damaged(label: str, reason: str) -> NoReturn:
     raise ModelError(
-        message(f"file {label}", f"a file that is truncated or damaged ({reason[:200]})", "a whole model file",
-                "get or export the file again")
+        f"file {label}", f"a file that is truncated or damaged ({reason[:200]})", "a whole model file",
+                "get or export the file again"
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from openmm.app import element as app_element
 
-from ..errors import CardError, message
+from ..errors import CardError
 from ..units import ENERGY_UNITS, LENGTH_UNITS, energy_factor, length_factor
 
 __all__ = ["CARD_FILE", "CARD_VERSION", "KNOWN_INPUTS", "ModelCard"]
@@ -42,7 +42,7 @@ _MOST_NAMES = 10_000
 
 def _fail(argument: str, got: object, allowed: str, remedy: str) -> NoReturn:
     said = repr(got)
-    raise CardError(message(f"ModelCard.{argument}", said if len(said) <= 300 else said[:300] + "...", allowed, remedy))
+    raise CardError(f"ModelCard.{argument}", said if len(said) <= 300 else said[:300] + "...", allowed, remedy)
 
 
 def _choices(values: Sequence[str] | Mapping[str, float]) -> str:
@@ -390,18 +390,16 @@ class ModelCard:
         given: Any = text
         if isinstance(given, str | bytes) and len(given) > _LARGEST_TEXT:
             raise CardError(
-                message("card", f"text of {len(text)} characters", f"at most {_LARGEST_TEXT}", "export the model again")
+                "card", f"text of {len(text)} characters", f"at most {_LARGEST_TEXT}", "export the model again"
             )
         try:
             values = json.loads(text, object_pairs_hook=_without_repeats)
         except (ValueError, TypeError, RecursionError) as error:
             raise CardError(
-                message("card", f"text that is no JSON ({error})", "a JSON object", "export the model again")
+                "card", f"text that is no JSON ({error})", "a JSON object", "export the model again"
             ) from error
         if not isinstance(values, dict):
-            raise CardError(
-                message("card", f"a JSON {type(values).__name__}", "a JSON object", "export the model again")
-            )
+            raise CardError("card", f"a JSON {type(values).__name__}", "a JSON object", "export the model again")
         version = values.get("card_version")
         if isinstance(version, int) and version > CARD_VERSION:
             _fail("card_version", version, f"1 to {CARD_VERSION}", "update openmm_nn to read this card")

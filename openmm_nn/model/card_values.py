@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from openmm.app.element import Element
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from .card import ModelCard
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ def potential_parameters(card: ModelCard, given: Mapping[str, float] | None) -> 
     for name, value in (given or {}).items():
         if name not in values:
             allowed = ", ".join(values) or f"none: the potential {card.name!r} has no parameters"
-            raise ParameterError(message("parameters", repr(name), allowed, "remove it or correct its name"))
+            raise ParameterError("parameters", repr(name), allowed, "remove it or correct its name")
         values[name] = float(value)
     return values

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ..errors import CardError, ModelError, message
+from ..errors import CardError, ModelError
 from .archive import glance, open_archive
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
 from .scriptcheck import CARD_LIMIT, add_manifest, check_script_archive, is_script_archive
@@ -81,34 +81,34 @@ def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
         return module, ModelCard.from_json(text.decode() if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise CardError(
-            message(f"card of {name}", "bytes that are no text", "a JSON object", "export the model again")
+            f"card of {name}", "bytes that are no text", "a JSON object", "export the model again"
         ) from error
     except CardError as error:
-        raise CardError(f"{name}: {error}") from error
+        raise error.rename(f"{name}: {error.argument}") from error
 
 
 def _explain(data: bytes, name: str, reason: list[str]) -> NoReturn:
     """Raise the error that says what a file is that cannot be read."""
     allowed = "an AOTInductor package (.pt2)" if name.endswith(".pt2") else "a TorchScript file (.pt)"
     if not data:
-        raise ModelError(message(f"file {name}", "an empty file", allowed, "get or export the file again"))
+        raise ModelError(f"file {name}", "an empty file", allowed, "get or export the file again")
     members = glance(data)
     if members is None:
         got = "a file that is truncated or damaged" if data[:2] == b"PK" else "a file that is no model"
-        raise ModelError(message(f"file {name}", got, allowed, "get or export the file again")) from None
+        raise ModelError(f"file {name}", got, allowed, "get or export the file again") from None
     if any(entry.startswith("models/") for entry in members):
         raise ModelError(
-            message(f"file {name}", "an exported program that is not compiled", f"{allowed} or a compiled one (.pt2)",
-                    "compile its module: openmm_nn.export_potential(module, path, card, format='aotinductor')")
+            f"file {name}", "an exported program that is not compiled", f"{allowed} or a compiled one (.pt2)",
+                    "compile its module: openmm_nn.export_potential(module, path, card, format='aotinductor')"
         )  # fmt: skip
     if "data.pkl" in members and "constants.pkl" not in members:
         raise ModelError(
-            message(f"file {name}", "a pickled checkpoint, which no registered format can read", allowed,
-                    "load it with the library that wrote it and call openmm_nn.export_potential(module, path, card)")
+            f"file {name}", "a pickled checkpoint, which no registered format can read", allowed,
+                    "load it with the library that wrote it and call openmm_nn.export_potential(module, path, card)"
         )  # fmt: skip
     raise ModelError(
-        message(f"file {name}", f"a file that torch cannot read ({' '.join(reason[:3])})", allowed,
-                "get or export the file again, with a torch no newer than this one")
+        f"file {name}", f"a file that torch cannot read ({' '.join(reason[:3])})", allowed,
+                "get or export the file again, with a torch no newer than this one"
     )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def read_card(data: bytes, name: str = "of the model") -> ModelCard | None:
     try:
         return ModelCard.from_json(archive.read(record, CARD_LIMIT).decode())
     except UnicodeDecodeError as error:
-        raise CardError(message("card", "bytes that are no text", "a JSON object", "export the model again")) from error
+        raise CardError("card", "bytes that are no text", "a JSON object", "export the model again") from error
 
 
 def required_arguments(module: Any) -> list[str]:
@@ -166,7 +166,7 @@ def _schema(module: Any) -> Any:
         return module.forward.schema
     except (AttributeError, RuntimeError) as error:
         raise ModelError(
-            message("model", "a module without forward()", "a module that can be called", "script one with forward()")
+            "model", "a module without forward()", "a module that can be called", "script one with forward()"
         ) from error
 
 
@@ -196,8 +196,8 @@ def check_script(module: Any, card: ModelCard) -> None:
             kind = argument.type.getElementType().kind()
         if kind != "TensorType":
             raise CardError(
-                message(f"inputs of the model: {name!r}", f"an argument of type {argument.type}", "a Tensor",
-                        "annotate it as torch.Tensor; numbers are passed as tensors without dimensions")
+                f"inputs of the model: {name!r}", f"an argument of type {argument.type}", "a Tensor",
+                        "annotate it as torch.Tensor; numbers are passed as tensors without dimensions"
             )  # fmt: skip
     returned = schema.returns[0].type
     kind = returned.kind()
@@ -207,7 +207,7 @@ def check_script(module: Any, card: ModelCard) -> None:
         remedy = (
             "correct outputs in the card; for a file made for TorchForce give card=ModelCard.torchforce(outputs=...)"
         )
-        raise CardError(message("outputs", got, "a Tensor, or a Tuple of as many as the card lists", remedy))
+        raise CardError("outputs", got, "a Tensor, or a Tuple of as many as the card lists", remedy)
 
 
 def check_callable(function: Callable[..., Any], card: ModelCard) -> None:
@@ -240,15 +240,15 @@ def _check_names(card: ModelCard, names: Sequence[str], required: int, *, strict
     """Compare arguments with the card's inputs; unknown names matter only if `strict`."""
     if not required <= len(card.inputs) <= len(names):
         raise CardError(
-            message(f"inputs of the card {card.name!r}", f"{', '.join(card.inputs)}, for forward({', '.join(names)})",
-                    "a card that lists every argument of forward(), in order", _remedy(card, names[:required]))
+            f"inputs of the card {card.name!r}", f"{', '.join(card.inputs)}, for forward({', '.join(names)})",
+                    "a card that lists every argument of forward(), in order", _remedy(card, names[:required])
         )  # fmt: skip
     for index, (given, listed) in enumerate(zip(names, card.inputs, strict=False)):
         known = given in KNOWN_INPUTS or given in card.parameters
         if given != listed and (strict or known):
             raise CardError(
-                message(f"inputs of the card {card.name!r}", f"{listed!r} for argument {index + 1} of forward(), "
-                        f"{given!r}", "the names of the arguments, in order", "reorder or rename them in one")
+                f"inputs of the card {card.name!r}", f"{listed!r} for argument {index + 1} of forward(), "
+                        f"{given!r}", "the names of the arguments, in order", "reorder or rename them in one"
             )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import CardError, ModelError, UnsupportedError, message
+from ..errors import CardError, ModelError, UnsupportedError
 from .archive import glance, open_archive, rewrite_archive
 from .card import CARD_FILE, ModelCard
 from .processor import missing_features
@@ -153,7 +153,7 @@ def read_package(data: bytes, name: str) -> PackageInfo:
         try:
             card = ModelCard.from_json(values[CARD_FILE])
         except CardError as error:
-            raise CardError(f"{name}: {error}") from error
+            raise error.rename(f"{name}: {error.argument}") from error
     return PackageInfo(
         card=card,
         inputs=tuple(values.get("openmm_nn_inputs", "").split()),
@@ -202,7 +202,7 @@ def _strings(text: bytes) -> dict[str, str]:
 
 
 def _bad(name: str, got: str, remedy: str) -> ModelError:
-    return ModelError(message(f"file {name}", got, "an AOTInductor package (.pt2)", remedy))
+    return ModelError(f"file {name}", got, "an AOTInductor package (.pt2)", remedy)
 
 
 def check_package(info: PackageInfo, card: ModelCard, name: str) -> None:
@@ -226,28 +226,28 @@ def check_package(info: PackageInfo, card: ModelCard, name: str) -> None:
     own = [name for name in inputs if name not in (IDENTITY_INPUT, WEIGHTS_INPUT)]
     if tuple("atomic_numbers" if name == SPECIES_INPUT else name for name in own) != card.inputs:
         raise CardError(
-            message(f"inputs of the card of {name}", ", ".join(card.inputs), f"those of its code: {', '.join(inputs)}",
-                    "export the potential again with a card that fits")
+            f"inputs of the card of {name}", ", ".join(card.inputs), f"those of its code: {', '.join(inputs)}",
+                    "export the potential again with a card that fits"
         )  # fmt: skip
     if SPECIES_INPUT in inputs and info.species != _numbers(card):
         raise CardError(
-            message(f"elements of the card of {name}", ", ".join(card.elements or ()), "those that its code numbers",
-                    "load the file again that its library wrote")
+            f"elements of the card of {name}", ", ".join(card.elements or ()), "those that its code numbers",
+                    "load the file again that its library wrote"
         )  # fmt: skip
     if outputs[:1] != card.outputs[:1]:
         raise CardError(
-            message(f"outputs of the card of {name}", ", ".join(card.outputs),
-                    f"those of its code: {', '.join(outputs)}", "export the potential again with a card that fits")
+            f"outputs of the card of {name}", ", ".join(card.outputs),
+                    f"those of its code: {', '.join(outputs)}", "export the potential again with a card that fits"
         )  # fmt: skip
     if "forces" not in outputs:
         raise CardError(
-            message(f"outputs of {name}", ", ".join(outputs), "an energy and forces: code cannot be differentiated",
-                    "export it with openmm_nn.export_potential(..., format='aotinductor')")
+            f"outputs of {name}", ", ".join(outputs), "an energy and forces: code cannot be differentiated",
+                    "export it with openmm_nn.export_potential(..., format='aotinductor')"
         )  # fmt: skip
     if card.dtype == "platform" or card.dtype != (info.dtype or card.dtype):
         raise CardError(
-            message(f"dtype of the card of {name}", repr(card.dtype),
-                    f"that of its code, {(info.dtype or 'float32 or float64')!r}", "correct the card")
+            f"dtype of the card of {name}", repr(card.dtype),
+                    f"that of its code, {(info.dtype or 'float32 or float64')!r}", "correct the card"
         )  # fmt: skip
 
 
@@ -277,17 +277,17 @@ def check_machine(info: PackageInfo, name: str, device: str) -> None:
     subject = f"potential {name!r}"
     if info.machine and info.machine != platform.machine():
         raise UnsupportedError(
-            message(subject, f"code for processors of the kind {info.machine}", f"{platform.machine()}, this one's",
-                    "export it again on a machine of this kind")
+            subject, f"code for processors of the kind {info.machine}", f"{platform.machine()}, this one's",
+                    "export it again on a machine of this kind"
         )  # fmt: skip
     if info.device != device.partition(":")[0]:
         raise UnsupportedError(
-            message(subject, f"code for the device {info.device!r}", f"{device!r}, where it is to run",
-                    "export it again for that device, or choose the other")
+            subject, f"code for the device {info.device!r}", f"{device!r}, where it is to run",
+                    "export it again for that device, or choose the other"
         )  # fmt: skip
     missing = missing_features(info.features)
     if missing:
         raise UnsupportedError(
-            message(subject, f"code for a processor with {', '.join(missing)}", "what this processor has",
-                    "export it again on this machine, or anywhere with export_potential(..., portable=True)")
+            subject, f"code for a processor with {', '.join(missing)}", "what this processor has",
+                    "export it again on this machine, or anywhere with export_potential(..., portable=True)"
         )  # fmt: skip

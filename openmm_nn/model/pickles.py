@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..errors import ModelError, message
+from ..errors import ModelError
 
 __all__ = ["check_pickle"]
 
@@ -89,8 +89,8 @@ class _Reader:
 
     def refuse(self, what: str, position: int) -> NoReturn:
         raise ModelError(
-            message(self.label, f"{what} (at byte {position})", "what torch.jit.save writes",
-                    "do not use this file; get or export it again")
+            self.label, f"{what} (at byte {position})", "what torch.jit.save writes",
+                    "do not use this file; get or export it again"
         )  # fmt: skip
 
     def step(self, name: str, argument: Any, position: int) -> None:

@@ -10,7 +10,7 @@ import zipfile
 from io import BytesIO
 from typing import Any, NoReturn
 
-from ..errors import ModelError, message
+from ..errors import ModelError
 from .archive import Archive, glance, open_archive
 from .card import CARD_FILE
 from .pickles import check_pickle
@@ -276,8 +276,8 @@ def check_kinds(graph: Any, module: Any, label: str) -> None:
             known = _known_value(value, itself, module)
             if isinstance(known, int) and not 0 <= known < count:
                 raise ModelError(
-                    message(label, f"code with a kind of numbers (dtype) {known}", f"those of torch, 0 to {count - 1}",
-                            "do not use this file; get it again from whoever made it, or export it")
+                    label, f"code with a kind of numbers (dtype) {known}", f"those of torch, 0 to {count - 1}",
+                            "do not use this file; get it again from whoever made it, or export it"
                 )  # fmt: skip
 
 
@@ -333,5 +333,5 @@ def add_manifest(data: bytes) -> bytes:
 
 def _refuse(label: str, got: str, allowed: str) -> NoReturn:
     raise ModelError(
-        message(f"file {label}", got, allowed, "do not use this file; get it again from whoever made it, or export it")
+        f"file {label}", got, allowed, "do not use this file; get it again from whoever made it, or export it"
     )

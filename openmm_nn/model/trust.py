@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from .. import native
-from ..errors import ModelError, ParameterError, message
+from ..errors import ModelError, ParameterError
 
 __all__ = ["TRUST_VARIABLE", "check_trust", "is_trusted", "trust_hash"]
 
@@ -47,7 +47,7 @@ def trust_hash(sha256: str) -> None:
     """
     given: Any = sha256
     if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
-        raise ParameterError(message("sha256", repr(sha256), "64 hexadecimal digits", "give Potential.sha256"))
+        raise ParameterError("sha256", repr(sha256), "64 hexadecimal digits", "give Potential.sha256")
     _trusted.add(sha256.lower())
     if native.available():
         native.load().NeuralForce.trustHash(sha256)
@@ -95,7 +95,7 @@ def check_trust(sha256: str, name: str) -> None:
     """
     if not is_trusted(sha256):
         raise ModelError(
-            message(f"potential {name!r}", f"a compiled package (.pt2) whose hash is not trusted: {sha256}",
+            f"potential {name!r}", f"a compiled package (.pt2) whose hash is not trusted: {sha256}",
                     "packages that you trust, since machine code can do whatever you can do",
-                    f"if you know where it comes from, openmm_nn.trust_hash({sha256!r}), or set {TRUST_VARIABLE} to it")
+                    f"if you know where it comes from, openmm_nn.trust_hash({sha256!r}), or set {TRUST_VARIABLE} to it"
         )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import NativeExtensionError, message
 
-__all__ = ["as_neural_force", "available", "load", "neural_forces", "reason"]
+__all__ = ["as_neural_force", "available", "load", "message", "neural_forces", "reason"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def load() -> ModuleType:
             except ImportError as error:
                 _reason = f"{found} cannot be imported ({error})"
     raise NativeExtensionError(
-        message("native extension", _reason, "one that was built for this torch, OpenMM and Python", COMMAND)
+        "native extension", _reason, "one that was built for this torch, OpenMM and Python", COMMAND
     )
 
 

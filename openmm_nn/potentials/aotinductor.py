@@ -26,7 +26,7 @@ import numpy as np
 
 from ..engine.module_runner import ModuleRunner, RunnerResult
 from ..engine.package_runner import PackageRunner
-from ..errors import MissingDependencyError, ModelError, UnsupportedError, message
+from ..errors import MissingDependencyError, ModelError, UnsupportedError
 from ..model.card import CARD_FILE, ModelCard
 from ..model.modelfile import check_callable
 from ..model.package import DERIVATIVE_PREFIX, PARALLEL, SERIAL, WEIGHTS_INPUT
@@ -90,8 +90,8 @@ def compile_package(
 
     if isinstance(module, torch.jit.ScriptModule) or not isinstance(module, torch.nn.Module):
         raise ModelError(
-            message("module", f"a {type(module).__name__}", "a torch.nn.Module that is not scripted, to be compiled",
-                    "give the module before torch.jit.script, or use format='torchscript'")
+            "module", f"a {type(module).__name__}", "a torch.nn.Module that is not scripted, to be compiled",
+                    "give the module before torch.jit.script, or use format='torchscript'"
         )  # fmt: skip
     check_callable(module, card)
     card = dataclasses.replace(card, format="aotinductor", dtype="float64" if card.dtype == "platform" else card.dtype)
@@ -238,10 +238,10 @@ def _check_guards(shapes: Any, symbols: Mapping[Any, str]) -> None:
                 for symbol, what in symbols.items():
                     text = text.replace(str(symbol), what)
                 raise ModelError(
-                    message("module", f"one that does something else unless {text}",
+                    "module", f"one that does something else unless {text}",
                             "one that does the same for every number of atoms and edges",
                             "compute from tensors, without branches or loops over sizes (torch.cdist branches unless "
-                            f"given compute_mode='donot_use_mm_for_euclid_dist'); {_TORCHSCRIPT}")
+                            f"given compute_mode='donot_use_mm_for_euclid_dist'); {_TORCHSCRIPT}"
                 )  # fmt: skip
 
 
@@ -269,8 +269,8 @@ def _explain(error: BaseException, card: ModelCard) -> NoReturn:
         got = f"one that torch cannot export ({type(error).__name__}: {reason})"
         remedy = "use operations of torch that torch.export knows"
     raise ModelError(
-        message(f"module of {card.name!r}", got, "a module whose operations and shapes do not depend on values",
-                f"{remedy}; {_TORCHSCRIPT}")
+        f"module of {card.name!r}", got, "a module whose operations and shapes do not depend on values",
+                f"{remedy}; {_TORCHSCRIPT}"
     ) from error  # fmt: skip
 
 
@@ -286,22 +286,22 @@ def _target(portable: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     kind = platform.machine()
     if portable and (kind not in BASELINES or not hasattr(config.cpp, "march")):
         raise UnsupportedError(
-            message("portable", f"True, on {kind}, with a torch that compiles for the machine that it runs on only",
+            "portable", f"True, on {kind}, with a torch that compiles for the machine that it runs on only",
                     f"processors of the kinds {', '.join(BASELINES)} and torch >= 2.13",
-                    "leave it out, or export with format='torchscript'")
+                    "leave it out, or export with format='torchscript'"
         )  # fmt: skip
     try:
         compiler = shlex.split(get_cpp_compiler())
     except (InvalidCxxCompiler, RuntimeError) as error:
         raise MissingDependencyError(
-            message("format", "'aotinductor', but there is no C++ compiler", "a machine with g++ or clang++",
-                    "apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler, or set CXX")
+            "format", "'aotinductor', but there is no C++ compiler", "a machine with g++ or clang++",
+                    "apt-get install g++ (Debian, Ubuntu), or conda install -c conda-forge cxx-compiler, or set CXX"
         ) from error  # fmt: skip
     if links_own_runtime(compiler):
         raise MissingDependencyError(
-            message("format", f"'aotinductor', with {shlex.join(compiler)}, which puts a copy of libstdc++ into what "
+            "format", f"'aotinductor', with {shlex.join(compiler)}, which puts a copy of libstdc++ into what "
                     "it links, beside that of torch", "a compiler that shares torch's, without -static-libstdc++",
-                    "set CXX to another, /usr/bin/g++ for example")
+                    "set CXX to another, /usr/bin/g++ for example"
         )  # fmt: skip
     options: dict[str, Any] = {}
     march = getattr(config.cpp, "march", None) or "native"
@@ -312,8 +312,8 @@ def _target(portable: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
         return options, compiled_features(compiler, march)
     except (OSError, subprocess.CalledProcessError) as error:
         raise MissingDependencyError(
-            message("format", f"'aotinductor', with a C++ compiler that does not run ({error})", "g++ or clang++",
-                    "apt-get install g++ (Debian, Ubuntu), or set CXX to one that runs")
+            "format", f"'aotinductor', with a C++ compiler that does not run ({error})", "g++ or clang++",
+                    "apt-get install g++ (Debian, Ubuntu), or set CXX to one that runs"
         ) from error  # fmt: skip
 
 
@@ -352,8 +352,8 @@ def _compile(program: Any, options: Mapping[str, Any], metadata: Mapping[str, st
     except _ERRORS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            message("module", f"one whose graph cannot be compiled ({reason[:300]})",
-                    "a module that AOTInductor compiles", f"read the message above; {_TORCHSCRIPT}")
+            "module", f"one whose graph cannot be compiled ({reason[:300]})",
+                    "a module that AOTInductor compiles", f"read the message above; {_TORCHSCRIPT}"
         ) from error  # fmt: skip
 
 
@@ -409,7 +409,7 @@ def _agree(found: RunnerResult, wanted: RunnerResult, card: ModelCard, atoms: in
             given, right, rtol=0.0, atol=_TOLERANCE[card.dtype] * scale, equal_nan=True
         ):
             raise ModelError(
-                message(f"module of {card.name!r}", f"compiled code that gives another {name} for {atoms} atoms: "
+                f"module of {card.name!r}", f"compiled code that gives another {name} for {atoms} atoms: "
                         f"{given.ravel()[:3]}, not {right.ravel()[:3]}", "code that does what the module does",
-                        "keep state out of the module, and random numbers; or export it with format='torchscript'")
+                        "keep state out of the module, and random numbers; or export it with format='torchscript'"
             )  # fmt: skip

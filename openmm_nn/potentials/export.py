@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..errors import ModelError, ParameterError, UnsupportedError, message
+from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.card import ModelCard
 from ..model.modelfile import check_callable, pack
 from ..model.torchscript import quiet_torchscript
@@ -94,7 +94,7 @@ def export_potential(
     >>> export_potential(module, "spring.pt", card)  # doctest: +SKIP
     """
     if format not in EXPORT_FORMATS:
-        raise ParameterError(message("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these"))
+        raise ParameterError("format", repr(format), ", ".join(EXPORT_FORMATS), "choose one of these")
     _check_device(device, format)
     if format == "torchforce" and not card.follows_torchforce:
         module, card = _torchforce(module, card, example or {})
@@ -115,8 +115,8 @@ def _export_package(
 
     if path.suffix != ".pt2":
         raise ParameterError(
-            message("path", str(path), "a name that ends in .pt2, which says that there is machine code inside",
-                    f"name it {path.with_suffix('.pt2').name}")
+            "path", str(path), "a name that ends in .pt2, which says that there is machine code inside",
+                    f"name it {path.with_suffix('.pt2').name}"
         )  # fmt: skip
     _check_directory(path)
     if example is not None:
@@ -128,20 +128,20 @@ def _export_package(
 
 def _check_device(device: str, format: str) -> None:
     if device not in DEVICES:
-        raise ParameterError(message("device", repr(device), ", ".join(DEVICES), "choose one of these"))
+        raise ParameterError("device", repr(device), ", ".join(DEVICES), "choose one of these")
     if device == "cpu":
         return
     if format != "aotinductor":
         raise ParameterError(
-            message("device", f"{device!r} with format={format!r}", "'aotinductor', whose code fits one kind of device",
-                    "leave it out: a TorchScript file runs on CPUs and GPUs")
+            "device", f"{device!r} with format={format!r}", "'aotinductor', whose code fits one kind of device",
+                    "leave it out: a TorchScript file runs on CPUs and GPUs"
         )  # fmt: skip
     import torch
 
     if not torch.cuda.is_available():
         raise UnsupportedError(
-            message("device", f"{device!r}, on a machine where torch {torch.__version__} finds no GPU",
-                    "a machine with the kind of GPU on which the potential is to run", "export it there")
+            "device", f"{device!r}, on a machine where torch {torch.__version__} finds no GPU",
+                    "a machine with the kind of GPU on which the potential is to run", "export it there"
         )  # fmt: skip
 
 
@@ -172,8 +172,8 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
     if isinstance(module, torch.jit.ScriptModule):
         if not module._c.hasattr("training"):
             raise ModelError(
-                message("module", "a frozen ScriptModule", "one whose dtype can still be changed",
-                        "export it as it was before torch.jit.freeze")
+                "module", "a frozen ScriptModule", "one whose dtype can still be changed",
+                        "export it as it was before torch.jit.freeze"
             )  # fmt: skip
         # Evaluation mode is part of what is saved; the module given stays as it is.
         if module.training:
@@ -184,8 +184,8 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
         return module
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
-            message("module", f"a {type(module).__name__}", "a torch.nn.Module or a torch.jit.ScriptModule",
-                    "put the function into the forward method of a Module")
+            "module", f"a {type(module).__name__}", "a torch.nn.Module or a torch.jit.ScriptModule",
+                    "put the function into the forward method of a Module"
         )  # fmt: skip
     check_callable(module, card)
     training = module.training
@@ -197,10 +197,10 @@ def _script(module: Any, card: ModelCard, example: Mapping[str, ArrayLike] | Non
             except _compile_errors() as error:
                 if example is None:
                     raise ModelError(
-                        message("module", f"one that TorchScript cannot compile ({_refusal(error)})",
+                        "module", f"one that TorchScript cannot compile ({_refusal(error)})",
                                 "a module that torch.jit.script accepts",
                                 "write this with typed Python and torch's own functions; or, if forward takes the "
-                                "same way for all values, give example= with a value for every input, to trace it")
+                                "same way for all values, give example= with a value for every input, to trace it"
                     ) from error  # fmt: skip
             trace: Any = torch.jit.trace
             return trace(module, _example_tensors(card, example))
@@ -230,7 +230,7 @@ def _refusal(error: Exception) -> str:
 def _check_example(card: ModelCard, example: Mapping[str, ArrayLike]) -> None:
     if set(example) != set(card.inputs):
         raise ParameterError(
-            message("example", ", ".join(example), f"the card's inputs: {', '.join(card.inputs)}", "give one of each")
+            "example", ", ".join(example), f"the card's inputs: {', '.join(card.inputs)}", "give one of each"
         )
 
 
@@ -247,7 +247,7 @@ def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple
 def _check_directory(path: Path) -> None:
     if not path.parent.is_dir():
         raise ParameterError(
-            message("path", str(path), "a file in a directory that exists", f"make the directory {path.parent}")
+            "path", str(path), "a file in a directory that exists", f"make the directory {path.parent}"
         )
 
 

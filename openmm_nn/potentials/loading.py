@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CardError, ModelError, message
+from ..errors import CardError, ModelError
 from ..model.card import ModelCard
 from ..model.modelfile import check_callable, check_script, pack, read_card, unpack
 from ..model.package import check_package, is_package, read_package
@@ -76,9 +76,7 @@ def load_potential(
     'callable'
     """
     if card is not None and not isinstance(card, ModelCard):
-        raise CardError(
-            message("card", f"a {type(card).__name__}", "a ModelCard", "make one with ModelCard(...) or from_json")
-        )
+        raise CardError("card", f"a {type(card).__name__}", "a ModelCard", "make one with ModelCard(...) or from_json")
     if isinstance(source, str | os.PathLike):
         return _load_text(source, card, device, trust)
     if isinstance(source, list | tuple):
@@ -93,9 +91,9 @@ def load_potential(
     if callable(source):
         return _load_object(source, card, device)
     raise ModelError(
-        message("source", f"a {type(source).__name__}",
+        "source", f"a {type(source).__name__}",
                 "a path, a name, a torch module, a callable, an ASE calculator, an MLPotential, or a list of these",
-                "give one of these")
+                "give one of these"
     )  # fmt: skip
 
 
@@ -119,7 +117,7 @@ def _load_text(source: str | os.PathLike[str], card: ModelCard | None, device: s
 
 def _not_found(text: str, path: Path) -> ModelError:
     if path.is_dir():
-        return ModelError(message("source", f"the directory {text}", "a file or a name", "give the file inside it"))
+        return ModelError("source", f"the directory {text}", "a file or a name", "give the file inside it")
     known = [entry.name for entry in available_potentials()]
     reasons = "; ".join(f"{name}: {why}" for name, why in unavailable_formats().items())
     other = f" (not available: {reasons})" if reasons else ""
@@ -129,9 +127,9 @@ def _not_found(text: str, path: Path) -> ModelError:
     shown = ", ".join(name for name in known if name in first.values())
     remedy = f"did you mean {' or '.join(close)}?" if close else "correct the path or the name"
     return ModelError(
-        message("source", f"{text!r}, which is neither a file nor a name that is known",
+        "source", f"{text!r}, which is neither a file nor a name that is known",
                 f"a file that exists, or a name such as {shown}; `openmm-nn models --all` has all {len(known)}{other}",
-                remedy)
+                remedy
     )  # fmt: skip
 
 
@@ -157,7 +155,7 @@ def _load_file(path: Path, card: ModelCard | None, device: str | None) -> Potent
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(
-            message("source", f"{path}, which cannot be read ({error})", "a file that can", "check its permissions")
+            "source", f"{path}, which cannot be read ({error})", "a file that can", "check its permissions"
         ) from error
     if is_package(data):
         return _load_package(path, data, card, device)
@@ -167,31 +165,31 @@ def _load_file(path: Path, card: ModelCard | None, device: str | None) -> Potent
     try:
         check_script(module, chosen)
     except CardError as error:
-        raise CardError(f"{path}: {error}") from error
+        raise error.rename(f"{path}: {error.argument}") from error
     return Potential(chosen, data=data, module=module, device=device)
 
 
 def _check_card(path: Path, given: ModelCard | None, inside: ModelCard | None) -> None:
     if inside is not None and given is not None and given != inside:
         raise CardError(
-            message("card", f"a card for {path}, which has another one inside", "the card inside the file",
-                    "leave card out, or export the module again with the card that is right")
+            "card", f"a card for {path}, which has another one inside", "the card inside the file",
+                    "leave card out, or export the module again with the card that is right"
         )  # fmt: skip
 
 
 def _load_package(path: Path, data: bytes, card: ModelCard | None, device: str | None) -> Potential:
     if path.suffix != ".pt2":
         raise ModelError(
-            message(f"file {path}", "a compiled package, which holds machine code", "the ending .pt2, which says so",
-                    "rename it if you trust it; else do not run it")
+            f"file {path}", "a compiled package, which holds machine code", "the ending .pt2, which says so",
+                    "rename it if you trust it; else do not run it"
         )  # fmt: skip
     info = read_package(data, str(path))
     _check_card(path, card, info.card)
     chosen = info.card or card
     if chosen is None:
         raise CardError(
-            message("card", "None", f"a ModelCard: {path} was not written by export_potential and has none inside",
-                    "give card=ModelCard(...), which lists inputs and outputs of the code in order, forces included")
+            "card", "None", f"a ModelCard: {path} was not written by export_potential and has none inside",
+                    "give card=ModelCard(...), which lists inputs and outputs of the code in order, forces included"
         )  # fmt: skip
     chosen = dataclasses.replace(chosen, format="aotinductor")
     check_package(info, chosen, str(path))
@@ -206,7 +204,7 @@ def _trusted(card: ModelCard, data: bytes, device: str | None) -> Potential:
 
 def _load_foreign(family: Format, source: str, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
     if card is not None:
-        raise CardError(message("card", f"a card for {source!r}, which brings its own", "None", "leave card out"))
+        raise CardError("card", f"a card for {source!r}, which brings its own", "None", "leave card out")
     module, made = family.load(source, device=None, trust=trust)
     if isinstance(module, bytes):
         return _trusted(made, module, device)

@@ -15,7 +15,7 @@ from ..engine.force import Link, ModelSource, create_force
 from ..engine.force_arguments import check_charge, check_multiplicity, check_numbers
 from ..engine.module_runner import ModuleRunner
 from ..engine.package_runner import PackageRunner
-from ..errors import ParameterError, ParticleError, UnsupportedError, message
+from ..errors import ParameterError, ParticleError, UnsupportedError
 from ..geometry import as_box
 from ..model.card import ModelCard
 from ..model.card_values import potential_parameters
@@ -85,9 +85,7 @@ class Potential:
         self, card: ModelCard, *, data: bytes | None = None, module: Any = None, device: str | None = None
     ) -> None:
         if data is None and module is None:
-            raise ParameterError(
-                message("data", "None", "bytes, or a module in their place", "use load_potential(...)")
-            )
+            raise ParameterError("data", "None", "bytes, or a module in their place", "use load_potential(...)")
         self._card = card
         self._data = data
         self._module = module
@@ -119,8 +117,8 @@ class Potential:
         """The module or callable; read when first asked for. A compiled package has none."""
         if self._card.format == "aotinductor":
             raise UnsupportedError(
-                message("module", f"that of {self._card.name!r}, a compiled package", "potentials of TorchScript",
-                        "use evaluate() or create_force(), or load its .pt file")
+                "module", f"that of {self._card.name!r}, a compiled package", "potentials of TorchScript",
+                        "use evaluate() or create_force(), or load its .pt file"
             )  # fmt: skip
         if self._module is None and self._data is not None:
             self._module = read_script(self._data)
@@ -205,12 +203,12 @@ class Potential:
         numbers = check_numbers(card, tuple(range(len(x))), atomic_numbers, None) or (0,) * len(x)
         if box is None and card.periodic == "always":
             raise ParameterError(
-                message("box", "None", f"box vectors: the card of {card.name!r} says periodic 'always'", "give box=")
+                "box", "None", f"box vectors: the card of {card.name!r} says periodic 'always'", "give box="
             )
         if box is not None and card.periodic == "never":
             raise ParameterError(
-                message("box", "box vectors", f"None: the card of {card.name!r} says periodic 'never'",
-                        "leave box out; the positions are then taken as a cluster, as they are")
+                "box", "box vectors", f"None: the card of {card.name!r} says periodic 'never'",
+                        "leave box out; the positions are then taken as a cluster, as they are"
             )  # fmt: skip
         evaluator = Evaluator(
             card,
@@ -409,12 +407,10 @@ def _as_positions(value: Any) -> NDArray[np.float64]:
         positions = in_nanometers(value)
     except (TypeError, ValueError) as error:
         raise ParticleError(
-            message("positions", type(value).__name__, "an array (N,3) in nm or a Quantity", "convert them")
+            "positions", type(value).__name__, "an array (N,3) in nm or a Quantity", "convert them"
         ) from error
     if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions):
         raise ParticleError(
-            message(
-                "positions", f"shape {positions.shape}", "(N,3) with one atom or more", "give one row for each atom"
-            )
+            "positions", f"shape {positions.shape}", "(N,3) with one atom or more", "give one row for each atom"
         )
     return positions

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..engine.force_arguments import check_atoms, check_charge, check_multiplicity, check_numbers, check_periodic
-from ..errors import UnsupportedError, message
+from ..errors import UnsupportedError
 from ..model.card import KNOWN_INPUTS, ModelCard
 from ..model.card_values import energy_offset
 from ..model.torchscript import quiet_torchscript, read_script, write_script
@@ -102,8 +102,8 @@ def compose_torchforce(
 
     if not isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError(
-            message("to_torchforce", f"a potential, {card.name!r}, that lives in this process only",
-                    "one that is TorchScript", "export its module first, with export_potential(module, path, card)")
+            "to_torchforce", f"a potential, {card.name!r}, that lives in this process only",
+                    "one that is TorchScript", "export its module first, with export_potential(module, path, card)"
         )  # fmt: skip
     particles = check_atoms(atoms, topology)
     numbers = check_numbers(card, particles, atomic_numbers, topology)

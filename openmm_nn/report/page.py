@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..errors import MissingDependencyError, ParameterError, message
+from ..errors import MissingDependencyError, ParameterError
 from ..runs import RunDirectory, analyse_run
 from .contents import facts, make_sections
 from .notices import collect_notices
@@ -115,8 +115,8 @@ def make_report(
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ParameterError(
-            message("path", f"{str(target)!r}, where nothing can be written ({error.strerror})",
-                    "a file in a folder that exists", "give another path")
+            "path", f"{str(target)!r}, where nothing can be written ({error.strerror})",
+                    "a file in a folder that exists", "give another path"
         ) from error  # fmt: skip
     return target
 
@@ -146,7 +146,7 @@ def _jinja2() -> Any:
         return importlib.import_module("jinja2")
     except ImportError as error:
         raise MissingDependencyError(
-            message("report", "no jinja2, which fills in the page", "jinja2 >= 3.1", _INSTALL)
+            "report", "no jinja2, which fills in the page", "jinja2 >= 3.1", _INSTALL
         ) from error
 
 
@@ -156,6 +156,6 @@ def _plotly() -> str:
         offline = importlib.import_module("plotly.offline")
     except ImportError as error:
         raise MissingDependencyError(
-            message("report", "no plotly, which carries the script that draws", "plotly >= 6", _INSTALL)
+            "report", "no plotly, which carries the script that draws", "plotly >= 6", _INSTALL
         ) from error
     return str(offline.get_plotlyjs())

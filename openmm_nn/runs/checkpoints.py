@@ -15,7 +15,7 @@ from typing import Any
 import openmm
 
 from ..disk import disk_errors, sync_folder
-from ..errors import RunError, message
+from ..errors import RunError
 from .directory import APPENDED, RunDirectory
 
 __all__ = ["Point", "load_point", "restore", "save_point", "trim"]
@@ -147,8 +147,8 @@ def load_point(directory: RunDirectory) -> tuple[Point, Path] | None:
         return point, _settle(directory, folder)
     if reasons:
         raise RunError(
-            message("checkpoint", f"none that is complete ({'; '.join(reasons)})", "a complete one",
-                    "get the folder from a copy, or run again in a new directory")
+            "checkpoint", f"none that is complete ({'; '.join(reasons)})", "a complete one",
+                    "get the folder from a copy, or run again in a new directory"
         )  # fmt: skip
     return None
 
@@ -220,8 +220,8 @@ def trim(directory: RunDirectory, point: Point) -> dict[str, int]:
         have = path.stat().st_size if path.exists() else 0
         if have < size:
             raise RunError(
-                message(str(path), f"{have} bytes, fewer than at the last checkpoint", f"at least {size}",
-                        "get the file from a copy, or run again in a new directory")
+                str(path), f"{have} bytes, fewer than at the last checkpoint", f"at least {size}",
+                        "get the file from a copy, or run again in a new directory"
             )  # fmt: skip
         if have > size:
             with disk_errors(path), path.open("r+b") as file:

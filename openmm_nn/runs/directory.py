@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..disk import disk_errors, write_atomically
-from ..errors import RunError, message
+from ..errors import RunError
 
 __all__ = ["APPENDED", "AppendFile", "RunDirectory"]
 
@@ -113,13 +113,13 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(
-                message("directory", f"{str(self.path)!r}, which is a file", "a new or empty directory",
-                        "give another name with --output")
+                "directory", f"{str(self.path)!r}, which is a file", "a new or empty directory",
+                        "give another name with --output"
             )  # fmt: skip
         if self.runfile.exists() and self._began():
             raise RunError(
-                message("directory", f"{str(self.path)!r}, which holds a run already", "a new or empty directory",
-                        f"go on with it by `openmm-nn continue {self.path}`, or give another name with --output")
+                "directory", f"{str(self.path)!r}, which holds a run already", "a new or empty directory",
+                        f"go on with it by `openmm-nn continue {self.path}`, or give another name with --output"
             )  # fmt: skip
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -127,8 +127,8 @@ class RunDirectory:
         others = [name for name in others if not name.endswith(".new")]
         if others:
             raise RunError(
-                message("directory", f"{str(self.path)!r}, which holds other files ({', '.join(sorted(others)[:3])})",
-                        "a new or empty directory", "give another name with --output")
+                "directory", f"{str(self.path)!r}, which holds other files ({', '.join(sorted(others)[:3])})",
+                        "a new or empty directory", "give another name with --output"
             )  # fmt: skip
 
     def _began(self) -> bool:
@@ -155,8 +155,8 @@ class RunDirectory:
         except BlockingIOError as error:
             self._lock.close()
             raise RunError(
-                message("directory", f"{str(self.path)!r}, in which another process is running", "one run at a time",
-                        "wait for it, or end it")
+                "directory", f"{str(self.path)!r}, in which another process is running", "one run at a time",
+                        "wait for it, or end it"
             ) from error  # fmt: skip
 
     def unlock(self) -> None:
@@ -179,8 +179,8 @@ class RunDirectory:
             record = json.loads(self.record_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(
-                message(str(self.record_file), f"what cannot be read ({error})", "the record of a run",
-                        "get it from a copy; without it the run cannot go on")
+                str(self.record_file), f"what cannot be read ({error})", "the record of a run",
+                        "get it from a copy; without it the run cannot go on"
             ) from error  # fmt: skip
         return dict(record)
 

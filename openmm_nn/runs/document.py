@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import MissingDependencyError, RunFileError, message
+from ..errors import MissingDependencyError, RunFileError
 from .quantities import DIMENSIONS, parse_quantity
 from .schema import SCHEMA
 
@@ -78,7 +78,7 @@ class Document:
 
     def error(self, path: Path, got: str, allowed: str, remedy: str) -> RunFileError:
         """Make the error of a key: file, line, key, value, what is allowed, remedy."""
-        return RunFileError(message(f"{self.name}, line {self.line(path)}: {_dotted(path)}", got, allowed, remedy))
+        return RunFileError(f"{self.name}, line {self.line(path)}: {_dotted(path)}", got, allowed, remedy)
 
     def wrong(self, path: Path, allowed: str, remedy: str) -> RunFileError:
         """Make the error of a key whose value, as given, is wrong."""
@@ -90,7 +90,7 @@ def _yaml() -> Any:
         from ruamel.yaml import YAML
     except ImportError as error:
         raise MissingDependencyError(
-            message("run file", "YAML, for which ruamel.yaml is missing", "ruamel.yaml", "pip install ruamel.yaml")
+            "run file", "YAML, for which ruamel.yaml is missing", "ruamel.yaml", "pip install ruamel.yaml"
         ) from error
     return YAML(typ="safe", pure=True)
 
@@ -129,7 +129,7 @@ def read_document(text: str, name: str) -> Document:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     if len(text) > _LARGEST:
-        raise RunFileError(message(name, f"{len(text)} characters", f"at most {_LARGEST}", "give a run file"))
+        raise RunFileError(name, f"{len(text)} characters", f"at most {_LARGEST}", "give a run file")
     lines: dict[Path, int] = {}
     reader = _yaml()
     try:
@@ -143,14 +143,14 @@ def read_document(text: str, name: str) -> Document:
     except (YAMLError, RecursionError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise RunFileError(
-            message(name, f"no YAML: {reason[0] if reason else type(error).__name__}", "a YAML file in UTF-8",
-                    "start from `openmm-nn run --init STRUCTURE`")
+            name, f"no YAML: {reason[0] if reason else type(error).__name__}", "a YAML file in UTF-8",
+                    "start from `openmm-nn run --init STRUCTURE`"
         ) from error  # fmt: skip
     if not isinstance(data, dict):
         what = {"NoneType": "an empty file", "list": "a list", "str": "text"}.get(type(data).__name__, "a number")
         raise RunFileError(
-            message(f"{name}, line 1", what, "keys such as structure, potential, dynamics, produce",
-                    "start from `openmm-nn run --init STRUCTURE`")
+            f"{name}, line 1", what, "keys such as structure, potential, dynamics, produce",
+                    "start from `openmm-nn run --init STRUCTURE`"
         )  # fmt: skip
     document = Document(name, data, lines)
     _check(document, data, SCHEMA, ())
@@ -170,7 +170,7 @@ def _no_yaml(error: Any, name: str) -> RunFileError:
         remedy = f"put text that has a colon in quotes; else {remedy}"
     elif what.startswith("could not find expected ':'"):
         remedy = f"write a space after the colon, as in `key: value`; else {remedy}"
-    return RunFileError(message(f"{name}{where}", f"no YAML: {what}", "one 'key: value' on a line", remedy))
+    return RunFileError(f"{name}{where}", f"no YAML: {what}", "one 'key: value' on a line", remedy)
 
 
 def _examine_events(events: Iterable[Any], name: str) -> None:
@@ -182,11 +182,11 @@ def _examine_events(events: Iterable[Any], name: str) -> None:
         line = f"{name}, line {event.start_mark.line + 1}"
         if getattr(event, "anchor", None) is not None:
             raise RunFileError(
-                message(line, f"the anchor or alias {event.anchor!r}", "plain keys and values",
-                        "write the value where it is meant; quote what begins with & or *")
+                line, f"the anchor or alias {event.anchor!r}", "plain keys and values",
+                        "write the value where it is meant; quote what begins with & or *"
             )  # fmt: skip
         if depth > _DEEPEST:
-            raise RunFileError(message(line, f"more than {_DEEPEST} levels", "fewer", "look at the brackets"))
+            raise RunFileError(line, f"more than {_DEEPEST} levels", "fewer", "look at the brackets")
 
 
 def _value(node: Any, path: Path, lines: dict[Path, int], name: str) -> Any:
@@ -208,8 +208,8 @@ def _value(node: Any, path: Path, lines: dict[Path, int], name: str) -> Any:
     if kind in ("str", "timestamp"):
         return node.value
     raise RunFileError(
-        message(f"{name}, line {node.start_mark.line + 1}: {_dotted(path)}", f"the tag {node.tag}",
-                "plain values", "remove what begins with an exclamation mark, or quote it")
+        f"{name}, line {node.start_mark.line + 1}: {_dotted(path)}", f"the tag {node.tag}",
+                "plain values", "remove what begins with an exclamation mark, or quote it"
     )  # fmt: skip
 
 
@@ -227,11 +227,11 @@ def _mapping(node: Any, path: Path, lines: dict[Path, int], name: str) -> dict[s
         line = key_node.start_mark.line + 1
         key = key_node.value
         if not isinstance(key, str):
-            raise RunFileError(message(f"{name}, line {line}", "a key that is no text", "a name", "write `key: value`"))
+            raise RunFileError(f"{name}, line {line}", "a key that is no text", "a name", "write `key: value`")
         if key in found:
             raise RunFileError(
-                message(f"{name}, line {line}: {_dotted((*path, key))}", f"the key a second time (first on line "
-                        f"{lines[(*path, key)]})", "every key once", "remove one of the two")
+                f"{name}, line {line}: {_dotted((*path, key))}", f"the key a second time (first on line "
+                        f"{lines[(*path, key)]})", "every key once", "remove one of the two"
             )  # fmt: skip
         lines[(*path, key)] = line
         found[key] = _value(value_node, (*path, key), lines, name)

@@ -20,7 +20,7 @@ from ..dynamics.evidence import positions_of, write_evidence
 from ..dynamics.guards import Event
 from ..dynamics.samples import Measure, Sample, Spread
 from ..dynamics.watch import Watch
-from ..errors import RunError, message
+from ..errors import RunError
 from .checkpoints import Point, save_point
 from .directory import APPENDED, RunDirectory
 from .guard_keys import make_guards
@@ -225,7 +225,7 @@ class Dynamics:
 
     def _lines(self) -> Log:
         if self._log is None:
-            raise RunError(message("log", "a log that is not open", "an open one", "begin a stage first"))
+            raise RunError("log", "a log that is not open", "an open one", "begin a stage first")
         return self._log
 
     def _state(self) -> Any:
@@ -377,8 +377,8 @@ class Dynamics:
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
         if not numbers and not len(bad):
             raise RunError(
-                message(f"{stage}, after step {step}", f"an error of OpenMM: {text}", "steps without errors",
-                        f"look at what it names; `openmm-nn continue {self.place.path}` goes on from a checkpoint")
+                f"{stage}, after step {step}", f"an error of OpenMM: {text}", "steps without errors",
+                        f"look at what it names; `openmm-nn continue {self.place.path}` goes on from a checkpoint"
             ) from error  # fmt: skip
         atoms = bad[:10].tolist() or self._moved(positions)
         names = ", ".join(self._label(atom) for atom in atoms)

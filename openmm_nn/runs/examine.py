@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..disk import write_atomically
-from ..errors import RunError, UnsupportedError, message
+from ..errors import RunError, UnsupportedError
 from ..units import in_nanometers
 from .directory import RunDirectory
 from .preparation import Prepared
@@ -44,8 +44,8 @@ def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[s
         return []
     if prepared.hybrid is not None and prepared.hybrid.links:
         raise UnsupportedError(
-            message("preflight", f"a region with {len(prepared.hybrid.links)} cut bonds", "regions of whole molecules",
-                    "remove `preflight: true`, or examine a whole molecule with `openmm-nn preflight`")
+            "preflight", f"a region with {len(prepared.hybrid.links)} cut bonds", "regions of whole molecules",
+                    "remove `preflight: true`, or examine a whole molecule with `openmm-nn preflight`"
         )  # fmt: skip
     from ..checks.preflight import preflight
 
@@ -67,8 +67,8 @@ def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[s
     if failed:
         found = "; ".join(f"{check.name} ({check.advice or 'no advice'})" for check in failed)
         raise RunError(
-            message("preflight", f"checks that failed: {found}", "a potential that passes",
+            "preflight", f"checks that failed: {found}", "a potential that passes",
                     f"look at {place.preflight}; to run in spite of it, write `preflight: false` in "
-                    f"{place.runfile} and `openmm-nn continue {place.path}`")
+                    f"{place.runfile} and `openmm-nn continue {place.path}`"
         )  # fmt: skip
     return [f"preflight, {check.name}: {check.advice}" for check in report.checks if check.verdict == "warn"]

@@ -90,20 +90,11 @@ def located(runfile: RunFile, *path: str) -> Iterator[None]:
     except RunFileError:
         raise
     except OpenMMNNError as error:
-        text = str(error)
-        argument = re.match(r"(\w+)(?:\[[^]]*\])?: ", text)
-        where: tuple[str, ...] = path
         section = SCHEMA["properties"].get(path[0], {}).get("properties", {})
-        if argument and argument[1] in section and argument[1] != path[-1]:
-            where, text = (path[0], argument[1]), text[argument.end() :]
-        elif argument:
-            text = text[argument.end() :]
-        key = ".".join(where)
+        where = (path[0], error.argument) if error.argument in section else path
         given = runfile.document.get(*where)
-        shown = "" if given is None or isinstance(given, dict) or repr(given) in text else f" {given!r}"
-        raise RunFileError(
-            f"{runfile.document.name}, line {runfile.document.line(where)}: {key}{shown}: {in_keys(text)}"
-        ) from error
+        shown = "" if given is None or isinstance(given, dict) or repr(given) in error.got else f"{given!r}: "
+        raise runfile.document.error(where, shown + error.got, error.allowed, in_keys(error.remedy)) from error
 
 
 def in_keys(text: str) -> str:

@@ -14,7 +14,7 @@ import openmm
 from openmm import app
 
 from ..disk import write_atomically
-from ..errors import OpenMMNNError, RunError, message
+from ..errors import OpenMMNNError, RunError
 from ..potentials.loading import trust_hash
 from .checkpoints import Point, load_point, restore, trim
 from .directory import RunDirectory
@@ -132,8 +132,8 @@ def continue_run(
     place = RunDirectory(directory)
     if not place.runfile.is_file():
         raise RunError(
-            message("directory", f"{str(directory)!r}, which holds no run", "a directory with run.yaml",
-                    f"start one with `openmm-nn run RUN.yaml --output {directory}`")
+            "directory", f"{str(directory)!r}, which holds no run", "a directory with run.yaml",
+                    f"start one with `openmm-nn run RUN.yaml --output {directory}`"
         )  # fmt: skip
     place.lock()
     try:
@@ -313,8 +313,8 @@ def _rebuild(
         system = openmm.XmlSerializer.deserialize(place.system.read_text())
     except openmm.OpenMMException as error:
         raise RunError(
-            message(str(place.system), f"what cannot be read ({error})", "the System of the run",
-                    "get it from a copy, or run again in a new directory")
+            str(place.system), f"what cannot be read ({error})", "the System of the run",
+                    "get it from a copy, or run again in a new directory"
         ) from error  # fmt: skip
     return topology, system, tuple(record.get("region", {}).get("atoms", ()))
 
@@ -332,7 +332,7 @@ def _dynamics(
         context = openmm.Context(system, make_integrator(runfile), platform, properties)
     except openmm.OpenMMException as error:
         raise RunError(
-            message("dynamics.platform", f"{platform.getName()}, on which no Context can be made ({error})",
-                    "a platform that works here", "look at `openmm-nn doctor`; platform: CPU works everywhere")
+            "dynamics.platform", f"{platform.getName()}, on which no Context can be made ({error})",
+                    "a platform that works here", "look at `openmm-nn doctor`; platform: CPU works everywhere"
         ) from error  # fmt: skip
     return Dynamics(runfile, place, topology, system, context, region, progress)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openmm
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 
 if TYPE_CHECKING:
     import mdtraj
@@ -150,8 +150,8 @@ class RunDirectory:
                 raise ValueError("it holds no object")
         except (OSError, ValueError) as error:
             raise ParameterError(
-                message("directory", f"{str(path)!r}, whose record.json cannot be read ({error})",
-                        "the directory that a run wrote", "give the folder that was named when the run was started")
+                "directory", f"{str(path)!r}, whose record.json cannot be read ({error})",
+                        "the directory that a run wrote", "give the folder that was named when the run was started"
             ) from error  # fmt: skip
 
     @property

@@ -16,7 +16,7 @@ from openmm import unit
 from ..disk import disk_errors
 from ..dynamics.guards import Event
 from ..dynamics.samples import Sample
-from ..errors import RunError, message
+from ..errors import RunError
 from .directory import AppendFile, RunDirectory
 
 __all__ = ["LOG_COLUMNS", "EventFile", "FlaggedFrames", "Log", "SpreadFile", "Trajectory"]
@@ -193,10 +193,10 @@ class Trajectory:
         expected = _frame_size(self.path, before, len(chosen))
         if written != expected:
             raise RunError(
-                message(str(self.path), f"{written} bytes of a frame where {expected or 'more'} belong: "
+                str(self.path), f"{written} bytes of a frame where {expected or 'more'} belong: "
                         "no space left on the disk", "a disk that takes it",
                         "free some space, then go on from the last checkpoint with "
-                        f"`openmm-nn continue {self.path.parent}`")
+                        f"`openmm-nn continue {self.path.parent}`"
             )  # fmt: skip
         self.frames += 1
 
@@ -233,7 +233,7 @@ class FlaggedFrames:
 
 def _spread_row(sample: Sample) -> str:
     if sample.spread is None:
-        raise RunError(message("sample", "one without a deviation", "one of a committee", "compute it first"))
+        raise RunError("sample", "one without a deviation", "one of a committee", "compute it first")
     spread = sample.spread
     return f"{sample.stage},{sample.step},{sample.time:.6f},{spread.energy:.6f},{spread.force:.6f},{spread.atom}\n"
 

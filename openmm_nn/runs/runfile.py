@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import RunFileError, message
+from ..errors import RunFileError
 from .crosscheck import check_document
 from .document import Document, read_document
 from .quantities import parse_quantity
@@ -88,8 +88,8 @@ class RunFile:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise RunFileError(
-                message("run file", f"{str(file)!r}: {reason}", "a YAML file that can be read",
-                        "correct the path, or write one with `openmm-nn run --init STRUCTURE`")
+                "run file", f"{str(file)!r}: {reason}", "a YAML file that can be read",
+                        "correct the path, or write one with `openmm-nn run --init STRUCTURE`"
             ) from error  # fmt: skip
         return cls.parse(text, name=file.name, folder=file.resolve().parent if folder is None else folder)
 

@@ -13,7 +13,7 @@ import openmm
 from openmm import app, unit
 from openmm.app.internal.charmm.exceptions import CharmmError
 
-from ..errors import ParameterError, message
+from ..errors import ParameterError
 from .quantities import parse_quantity
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
@@ -139,15 +139,15 @@ def read_coordinates(path: str | Path) -> tuple[app.Topology, Any]:
     kind = STRUCTURE_KINDS.get(file.suffix.lower())
     allowed = "a PDB or PDBx/mmCIF file"
     if kind not in ("pdb", "pdbx"):
-        raise ParameterError(message("structure", repr(str(path)), allowed, "convert it"))
+        raise ParameterError("structure", repr(str(path)), allowed, "convert it")
     if not file.is_file():
-        raise ParameterError(message("structure", f"{str(path)!r}: no such file", allowed, "correct the path"))
+        raise ParameterError("structure", f"{str(path)!r}: no such file", allowed, "correct the path")
     try:
         found = (app.PDBFile if kind == "pdb" else app.PDBxFile)(str(file))
     except _READER_ERRORS as error:
         raise ParameterError(
-            message("structure", f"{str(path)!r}, which OpenMM cannot read ({_reason(error)})", allowed,
-                    "look into the file at what is named")
+            "structure", f"{str(path)!r}, which OpenMM cannot read ({_reason(error)})", allowed,
+                    "look into the file at what is named"
         ) from error  # fmt: skip
     return found.topology, found.positions
 

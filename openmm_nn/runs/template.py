@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from openmm import app, unit
 
 from ..disk import write_atomically
-from ..errors import ParameterError, RunError, message
+from ..errors import ParameterError, RunError, warn
 from ..potentials.loading import available_potentials
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
@@ -87,27 +86,25 @@ def write_template(structure: str | Path, target: str | Path) -> Path:
     kind = STRUCTURE_KINDS.get(source.suffix.lower())
     if kind is None:
         raise ParameterError(
-            message("structure", repr(str(source)), f"a file that ends in {', '.join(STRUCTURE_KINDS)}", "convert it")
+            "structure", repr(str(source)), f"a file that ends in {', '.join(STRUCTURE_KINDS)}", "convert it"
         )
     if not source.is_file():
-        raise ParameterError(
-            message("structure", f"{str(source)!r}: no such file", "a file that exists", "correct the path")
-        )
+        raise ParameterError("structure", f"{str(source)!r}: no such file", "a file that exists", "correct the path")
     if not file.resolve().parent.is_dir():
         raise ParameterError(
-            message("run file", f"{str(file)!r}, whose folder does not exist", "a folder that exists", "make it first")
+            "run file", f"{str(file)!r}, whose folder does not exist", "a folder that exists", "make it first"
         )
     if file.exists():
         raise RunError(
-            message("run file", f"{str(file)!r}, which exists", "a new file",
-                    f"give another name: openmm-nn run --init {source} NEW.yaml")
+            "run file", f"{str(file)!r}, which exists", "a new file",
+                    f"give another name: openmm-nn run --init {source} NEW.yaml"
         )  # fmt: skip
     entry = _structure_section(source, kind, file)
     found = _look(_topology(entry, file), kind)
     write_atomically(file, _text(source, kind, entry, found))
     RunFile.load(file)
     for remark in _remarks(found):
-        warnings.warn(remark, UserWarning, stacklevel=2)
+        warn(remark)
     return file
 
 
@@ -123,8 +120,8 @@ def _structure_section(source: Path, kind: str, file: Path) -> dict[str, Any]:
         same = [path for path in beside if path.stem == source.stem] or beside
         if not same:
             raise ParameterError(
-                message("structure", f"{str(source)!r} without coordinates beside it",
-                        f"a file that ends in {', '.join(_COMPANIONS[kind])} in the same folder", "put it there")
+                "structure", f"{str(source)!r} without coordinates beside it",
+                        f"a file that ends in {', '.join(_COMPANIONS[kind])} in the same folder", "put it there"
             )  # fmt: skip
         section["coordinates"] = relative(same[0])
     if kind == "charmm":
@@ -132,8 +129,8 @@ def _structure_section(source: Path, kind: str, file: Path) -> dict[str, Any]:
         section["parameters"] = [relative(p) for p in sorted(source.parent.iterdir()) if p.suffix.lower() in names]
         if not section["parameters"]:
             raise ParameterError(
-                message("structure", f"{str(source)!r} without parameters beside it",
-                        f"files that end in {', '.join(names)} in the same folder", "put them there")
+                "structure", f"{str(source)!r} without parameters beside it",
+                        f"files that end in {', '.join(names)} in the same folder", "put them there"
             )  # fmt: skip
     return section
 

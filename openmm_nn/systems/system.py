@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import openmm
 
 from ..engine.force import Link, create_force
-from ..errors import ParameterError, ParticleError, message
+from ..errors import ParameterError, ParticleError
 from ..potentials.potential import Potential
 from ..selection import select_atoms
 from ..units import MASS_UNIT, in_unit
@@ -95,8 +95,8 @@ def add_neural_force(
     """
     if topology.getNumAtoms() != system.getNumParticles():
         raise ParticleError(
-            message("topology", f"{topology.getNumAtoms()} atoms for a System of {system.getNumParticles()} particles",
-                    "one atom for every particle", "give the topology that the System was made from")
+            "topology", f"{topology.getNumAtoms()} atoms for a System of {system.getNumParticles()} particles",
+                    "one atom for every particle", "give the topology that the System was made from"
         )  # fmt: skip
     indices = None if atoms is None else select_atoms(topology, atoms)
     _check_sites(system, potential, range(system.getNumParticles()) if indices is None else indices)
@@ -178,15 +178,15 @@ def create_system(
     box = topology.getPeriodicBoxVectors()
     if box is None and (periodic or potential.card.periodic == "always"):
         raise ParameterError(
-            message("topology", "one without box vectors, for a periodic potential", "one with a box",
-                    "call topology.setPeriodicBoxVectors(...)")
+            "topology", "one without box vectors, for a periodic potential", "one with a box",
+                    "call topology.setPeriodicBoxVectors(...)"
         )  # fmt: skip
     system = openmm.System()
     for atom, mass in zip(topology.atoms(), _masses(topology, hydrogen_mass), strict=True):
         if mass is None:
             raise ParticleError(
-                message("topology", f"atom {atom.name} (index {atom.index}) without an element",
-                        "an element for every atom", "set the element of the atom, or remove virtual sites")
+                "topology", f"atom {atom.name} (index {atom.index}) without an element",
+                        "an element for every atom", "set the element of the atom, or remove virtual sites"
             )  # fmt: skip
         system.addParticle(mass)
     if box is not None:
@@ -221,8 +221,8 @@ def _masses(topology: Topology, hydrogen_mass: Any | None) -> list[float | None]
             masses[light.index], masses[heavy.index] = target, other - (target - mass)
     if any(mass is not None and mass <= 0.0 for mass in masses):
         raise ParameterError(
-            message("hydrogen_mass", f"{hydrogen_mass}", "a mass that leaves every heavy atom some",
-                    "give about 1.5 to 3 dalton")
+            "hydrogen_mass", f"{hydrogen_mass}", "a mass that leaves every heavy atom some",
+                    "give about 1.5 to 3 dalton"
         )  # fmt: skip
     return masses
 
@@ -241,6 +241,4 @@ def _check_sites(system: openmm.System, potential: Potential, atoms: Iterable[in
     for atom in atoms:
         if system.isVirtualSite(atom) or atom in drude:
             kind = "a virtual site" if system.isVirtualSite(atom) else "part of a Drude oscillator"
-            raise ParticleError(
-                message("atoms", f"particle {atom}, which is {kind}", "atoms", "leave it out of the region")
-            )
+            raise ParticleError("atoms", f"particle {atom}, which is {kind}", "atoms", "leave it out of the region")

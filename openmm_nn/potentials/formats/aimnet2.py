@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import UnsupportedError, message
+from ...errors import UnsupportedError
 from ...model.card import ModelCard
 from ...model.card_values import element_symbol
 from ...model.torchscript import quiet_torchscript
@@ -63,9 +63,9 @@ class AIMNet2(Family):
         file = inspect_file(source)
         if file is None or not _scripted(file):
             raise UnsupportedError(
-                message("source", f"{source}, a file of AIMNet2 whose Coulomb and dispersion are in its calculator",
+                "source", f"{source}, a file of AIMNet2 whose Coulomb and dispersion are in its calculator",
                         "a TorchScript file (.jpt)",
-                        "use it through its calculator: load_potential(AIMNet2ASE(...)), with charge in the card")
+                        "use it through its calculator: load_potential(AIMNet2ASE(...)), with charge in the card"
             )  # fmt: skip
         return _load(file, device)
 
@@ -110,7 +110,7 @@ def _take_shifts(model: Any, known: list[int], file: ForeignFile) -> dict[str, f
     found = [child for _, child in model.named_modules() if getattr(child, "original_name", "") == "AtomicShift"]
     if len(found) > 1:
         raise UnsupportedError(
-            message(f"file {file.path}", f"{len(found)} tables of atomic energies", "one", "use its calculator")
+            f"file {file.path}", f"{len(found)} tables of atomic energies", "one", "use its calculator"
         )
     offsets: dict[str, float] = {}
     for child in found:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ...errors import CardError, MissingDependencyError, ModelError, UnsupportedError, message
+from ...errors import CardError, MissingDependencyError, ModelError, UnsupportedError
 from ...model.card import ModelCard
 from .family import Family
 
@@ -38,9 +38,7 @@ class ASECalculators(Family):
 
     def load(self, source: str, *, device: str | None, trust: bool) -> tuple[Any, ModelCard]:
         """Refuse: there are no names."""
-        raise ModelError(
-            message("source", repr(source), "a calculator", "make the calculator and give it to load_potential")
-        )
+        raise ModelError("source", repr(source), "a calculator", "make the calculator and give it to load_potential")
 
     def accepts_object(self, source: object) -> bool:
         """Return whether an object is a calculator of ASE."""
@@ -80,8 +78,8 @@ class ASECalculators(Family):
         absent = [name for name in ("energy", "forces") if name not in properties]
         if absent:
             raise UnsupportedError(
-                message("source", f"{kind}, a calculator without {' and '.join(absent)}", "one with energy and forces",
-                        "use another calculator")
+                "source", f"{kind}, a calculator without {' and '.join(absent)}", "one with energy and forces",
+                        "use another calculator"
             )  # fmt: skip
         chosen = _card(kind) if card is None else _checked(card)
         return CalculatorModule(calculator, chosen), chosen
@@ -115,13 +113,11 @@ def _checked(card: ModelCard) -> ModelCard:
         ("outputs", card.outputs, ("energy", "forces")),
     ):
         if found != wanted:
-            raise CardError(message(f"card.{what}", repr(found), f"{wanted!r} for a calculator of ASE", "correct it"))
+            raise CardError(f"card.{what}", repr(found), f"{wanted!r} for a calculator of ASE", "correct it")
     wrong = [name for name in card.inputs if name not in _INPUTS]
     if wrong or "atomic_numbers" not in card.inputs:
         got = ", ".join(card.inputs)
-        raise CardError(
-            message("card.inputs", got, f"positions, atomic_numbers, and of {', '.join(_INPUTS)}", "correct them")
-        )
+        raise CardError("card.inputs", got, f"positions, atomic_numbers, and of {', '.join(_INPUTS)}", "correct them")
     return card
 
 
@@ -201,7 +197,7 @@ class CalculatorModule:
             try:
                 from ase import Atoms
             except ImportError as error:
-                raise MissingDependencyError(message("ASE", "an import that failed", "ASE", FORMAT.install)) from error
+                raise MissingDependencyError("ASE", "an import that failed", "ASE", FORMAT.install) from error
             self._atoms = Atoms(numbers=numbers)
             self._atoms.calc = self.calculator
         return self._atoms

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import CardError, ParameterError, message
+from ...errors import CardError, ParameterError
 from ...model.card import ModelCard
 from ...model.torchscript import quiet_torchscript
 from .compose import atomic_number
@@ -54,7 +54,7 @@ def compose_committee(potentials: Sequence[Potential]) -> tuple[Any, ModelCard]:
     """
     if len(potentials) < 2:
         raise ParameterError(
-            message("source", f"a list of {len(potentials)}", "two potentials or more", "give the potential itself")
+            "source", f"a list of {len(potentials)}", "two potentials or more", "give the potential itself"
         )
     cards = [potential.card for potential in potentials]
     card = _card(cards)
@@ -62,8 +62,8 @@ def compose_committee(potentials: Sequence[Potential]) -> tuple[Any, ModelCard]:
     corrections = _corrections(cards)
     if corrections and "atomic_numbers" not in card.inputs:
         raise CardError(
-            message("source", "members with different energy_offset, which take no atomic numbers",
-                    "the same energy_offset in all cards", "export the members with the same energy_offset")
+            "source", "members with different energy_offset, which take no atomic numbers",
+                    "the same energy_offset in all cards", "export the members with the same energy_offset"
         )  # fmt: skip
     if card.format == "callable":
         return _call_all(modules, card, corrections), card
@@ -75,21 +75,21 @@ def _card(cards: Sequence[ModelCard]) -> ModelCard:
     for index, card in enumerate(cards[1:], 1):
         if card.committee_size > 1 or first.committee_size > 1:
             raise CardError(
-                message("source", "a committee among the members", "potentials with one member each",
-                        "load the members of that committee one by one")
+                "source", "a committee among the members", "potentials with one member each",
+                        "load the members of that committee one by one"
             )  # fmt: skip
         for name in _SHARED:
             if getattr(card, name) != getattr(first, name):
                 raise CardError(
-                    message(f"{name} of member {index}", repr(getattr(card, name)),
+                    f"{name} of member {index}", repr(getattr(card, name)),
                             f"that of member 0, {getattr(first, name)!r}",
-                            "give potentials of one family, made with the same settings")
+                            "give potentials of one family, made with the same settings"
                 )  # fmt: skip
     known = [card.elements for card in cards if card.elements is not None]
     elements = None if not known else tuple(s for s in known[0] if all(s in other for other in known[1:]))
     if elements == ():
         raise CardError(
-            message("source", "members that have no element in common", "at least one", "give members of one family")
+            "source", "members that have no element in common", "at least one", "give members of one family"
         )
     output = "atomic_energies" if first.outputs[0] == "atomic_energies" else "energies"
     ranges = {card.long_range for card in cards}

@@ -9,7 +9,7 @@ from typing import Any
 
 from openmm.app.element import Element
 
-from ...errors import ModelError, message
+from ...errors import ModelError
 
 __all__ = ["atomic_number", "dtype_of", "element_types", "is_element", "is_installed", "species_table"]
 
@@ -139,7 +139,7 @@ def element_types(names: Iterable[str], path: Path, remedy: str) -> tuple[str, .
     symbols = tuple(names)
     strange = [symbol for symbol in symbols if not is_element(symbol)]
     if strange:
-        raise ModelError(message(f"file {path}", f"types named {', '.join(strange)}", "element symbols", remedy))
+        raise ModelError(f"file {path}", f"types named {', '.join(strange)}", "element symbols", remedy)
     return symbols
 
 

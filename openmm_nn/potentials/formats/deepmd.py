@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...errors import UnsupportedError, message
+from ...errors import UnsupportedError
 from ...model.archive import rewrite_archive
 from ...model.card import ModelCard
 from ...model.torchscript import quiet_torchscript
@@ -71,8 +71,8 @@ class DeePMD(Family):
         if file is None or file.root.rpartition(".")[2] != _MODEL:
             root = "unreadable" if file is None else file.root.rpartition(".")[2]
             raise UnsupportedError(
-                message("source", f"{source}, a DeePMD model of the kind {root}", _MODEL,
-                        _CALCULATOR)
+                "source", f"{source}, a DeePMD model of the kind {root}", _MODEL,
+                        _CALCULATOR
             )  # fmt: skip
         return _load(file, device)
 
@@ -127,15 +127,15 @@ def _check(model: Any, file: ForeignFile) -> None:
     for name, child in model.named_modules():
         if any(getattr(child, attribute, False) is True for attribute in _COMPRESSED):
             raise UnsupportedError(
-                message(f"file {file.path}", f"a compressed model ({name})", "one that is not",
-                        "give the file that dp compress was given, as dp freeze wrote it")
+                f"file {file.path}", f"a compressed model ({name})", "one that is not",
+                        "give the file that dp compress was given, as dp freeze wrote it"
             )  # fmt: skip
     taken = {"fparam": model.get_dim_fparam(), "aparam": model.get_dim_aparam()}
     if any(taken.values()):
         wanted = ", ".join(f"{count} of {name}" for name, count in taken.items() if count)
         raise UnsupportedError(
-            message(f"file {file.path}", f"a model that is given parameters ({wanted})", "one of positions and types",
-                    _CALCULATOR)
+            f"file {file.path}", f"a model that is given parameters ({wanted})", "one of positions and types",
+                    _CALCULATOR
         )  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def _dtype(model: Any, file: ForeignFile) -> str:
     found = {str(weight.dtype).removeprefix("torch.") for weight in model.parameters()}
     if not found <= {"float32", "float64"} or len(found) > 1:
         raise UnsupportedError(
-            message(f"file {file.path}", f"weights in {' and '.join(sorted(found))}", "float32 or float64, not both",
-                    _CALCULATOR)
+            f"file {file.path}", f"weights in {' and '.join(sorted(found))}", "float32 or float64, not both",
+                    _CALCULATOR
         )  # fmt: skip
     return found.pop()
 

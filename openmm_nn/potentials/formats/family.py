@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...errors import MissingDependencyError, message
+from ...errors import MissingDependencyError
 from .compose import is_installed
 
 __all__ = ["Family"]
@@ -55,4 +55,4 @@ class Family:
         missing = self.missing()
         if missing:
             value = f"{got}, and {missing}" if got else missing
-            raise MissingDependencyError(message(what, value, self.library, self.install))
+            raise MissingDependencyError(what, value, self.library, self.install)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, ParameterError, message
+from ...errors import ModelError, ParameterError
 from ...model.scriptcheck import check_script_archive
 from ...model.torchscript import quiet_torchscript, read_script
 
@@ -76,8 +76,8 @@ class ForeignFile:
             return self.extra[name].decode().strip()
         except (KeyError, UnicodeDecodeError) as error:
             raise ModelError(
-                message(f"file {self.path}", f"no {name} among its extra files", "a file as its library writes it",
-                        "write it again with a current version of the library")
+                f"file {self.path}", f"no {name} among its extra files", "a file as its library writes it",
+                        "write it again with a current version of the library"
             ) from error  # fmt: skip
 
     def number(self, name: str) -> float:
@@ -103,8 +103,8 @@ class ForeignFile:
             return float(text)
         except ValueError as error:
             raise ModelError(
-                message(f"file {self.path}", f"{text!r} in its extra file {name}", "a number",
-                        "write it again with a current version of the library")
+                f"file {self.path}", f"{text!r} in its extra file {name}", "a number",
+                        "write it again with a current version of the library"
             ) from error  # fmt: skip
 
     def imports(self, *packages: str) -> bool:
@@ -221,9 +221,9 @@ def read_foreign_script(file: ForeignFile, edit: Callable[[bytes], bytes] | None
     except (RuntimeError, OSError, ValueError, LookupError, TypeError) as error:
         reason = " ".join(str(error).strip().splitlines()[:3])
         raise ModelError(
-            message(f"file {file.path}", f"a file that torch cannot read ({reason})", "a TorchScript file",
+            f"file {file.path}", f"a file that torch cannot read ({reason})", "a TorchScript file",
                     "get it again, or write it with a torch no newer than this one; if it names an operator or a class "
-                    "that is not known, import the library that made it first")
+                    "that is not known, import the library that made it first"
         ) from error  # fmt: skip
     if hasattr(module, "training"):
         module.eval()
@@ -249,6 +249,6 @@ def require_trust(file: ForeignFile, trust: bool, instead: str) -> None:
     """
     if not trust:
         raise ParameterError(
-            message("trust", f"False for {file.path}, a pickle: reading it runs whatever code its author put inside",
-                    "True, for a file whose origin you trust", f"give trust=True; or {instead}")
+            "trust", f"False for {file.path}, a pickle: reading it runs whatever code its author put inside",
+                    "True, for a file whose origin you trust", f"give trust=True; or {instead}"
         )  # fmt: skip

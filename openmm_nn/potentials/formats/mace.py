@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, UnsupportedError, message
+from ...errors import ModelError, UnsupportedError
 from ...model.card import ModelCard
 from ...model.card_values import element_symbol
 from ...model.torchscript import quiet_torchscript
@@ -75,7 +75,7 @@ class MACE(Family):
         """
         file = inspect_file(source)
         if file is None:
-            raise ModelError(message("source", source, "a file of MACE", "correct the path"))
+            raise ModelError("source", source, "a file of MACE", "correct the path")
         exported = read_foreign_script(file) if file.script else self._export(file, trust)
         return _load(exported, file, device)
 
@@ -95,15 +95,15 @@ class MACE(Family):
                 model = torch.load(file.path, map_location="cpu", weights_only=False)
             except (RuntimeError, AttributeError, ImportError, OSError) as error:
                 raise ModelError(
-                    message(f"file {file.path}", f"a saved model that cannot be read ({error})",
+                    f"file {file.path}", f"a saved model that cannot be read ({error})",
                             "one saved by a version of MACE that the installed one reads",
-                            f"install that version, or export the model with it: {_EXPORT}")
+                            f"install that version, or export the model with it: {_EXPORT}"
                 ) from error  # fmt: skip
             kind = type(model).__name__
             if kind not in _KNOWN:
                 raise UnsupportedError(
-                    message(f"file {file.path}", f"a model of the class {kind}", ", ".join(_KNOWN),
-                            "use it through its calculator: load_potential(MACECalculator(...))")
+                    f"file {file.path}", f"a model of the class {kind}", ", ".join(_KNOWN),
+                            "use it through its calculator: load_potential(MACECalculator(...))"
                 )  # fmt: skip
             return jit.compile(LAMMPS_MACE(model.eval()))
 
@@ -123,9 +123,9 @@ def _load(exported: Any, file: ForeignFile, device: str | None) -> tuple[Any, Mo
     specs = getattr(inner, "embedding_specs", None)
     if specs:
         raise UnsupportedError(
-            message(f"file {file.path}", f"a model that is told {', '.join(specs)}",
+            f"file {file.path}", f"a model that is told {', '.join(specs)}",
                     "a model of positions and elements",
-                    "use it through its calculator: load_potential(MACECalculator(...))")
+                    "use it through its calculator: load_potential(MACECalculator(...))"
         )  # fmt: skip
     module = _canonical(inner, symbols, head, device or "cpu")
     card = ModelCard(

@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, UnsupportedError, message
+from ...errors import ModelError, UnsupportedError
 from ...model.card import ModelCard
 from ...model.card_values import element_symbol
 from ...model.scriptcheck import check_script_archive
@@ -84,14 +84,14 @@ class Metatomic(Family):
             except (RuntimeError, OSError, ValueError, TypeError) as error:
                 reason = " ".join(str(error).strip().splitlines()[:3])
                 raise ModelError(
-                    message(f"file {source}", f"a model that metatomic cannot read ({reason})",
+                    f"file {source}", f"a model that metatomic cannot read ({reason})",
                             "one exported for this version of metatomic, whose extensions are installed",
-                            "export it again, or import its extensions first")
+                            "export it again, or import its extensions first"
                 ) from error  # fmt: skip
             if inputs:
                 raise UnsupportedError(
-                    message(f"file {source}", f"a model that asks for {', '.join(inputs)}",
-                            "a model of positions, elements and box", "use it through metatomic's ASE calculator")
+                    f"file {source}", f"a model that asks for {', '.join(inputs)}",
+                            "a model of positions, elements and box", "use it through metatomic's ASE calculator"
                 )  # fmt: skip
             card, per_atom = _card(model, source)
             return _canonical(model, card, per_atom, device or "cpu"), card
@@ -104,8 +104,8 @@ def _card(model: Any, source: str) -> tuple[ModelCard, bool]:
     outputs = capabilities.outputs
     if "energy" not in outputs:
         raise UnsupportedError(
-            message(f"file {source}", f"a model of {', '.join(outputs) or 'nothing'}", "a model with the output energy",
-                    "export the model with an energy")
+            f"file {source}", f"a model of {', '.join(outputs) or 'nothing'}", "a model with the output energy",
+                    "export the model with an energy"
         )  # fmt: skip
     units = {}
     for what, given, known in (
@@ -114,16 +114,16 @@ def _card(model: Any, source: str) -> tuple[ModelCard, bool]:
     ):
         if given.lower() not in known:
             raise UnsupportedError(
-                message(f"{what} unit of {source}", repr(given), ", ".join(sorted(set(known.values()))),
-                        "export the model with one of these units")
+                f"{what} unit of {source}", repr(given), ", ".join(sorted(set(known.values()))),
+                        "export the model with one of these units"
             )  # fmt: skip
         units[what] = known[given.lower()]
     types = [int(z) for z in capabilities.atomic_types]
     wrong = [z for z in types if not 0 < z < 119]
     if wrong:
         raise ModelError(
-            message(f"atomic types of {source}", ", ".join(map(str, wrong)), "atomic numbers",
-                    "export the model with atomic numbers as its types")
+            f"atomic types of {source}", ", ".join(map(str, wrong)), "atomic numbers",
+                    "export the model with atomic numbers as its types"
         )  # fmt: skip
     lists = model.requested_neighbor_lists()
     cutoff = max((float(request.engine_cutoff(capabilities.length_unit)) for request in lists), default=None)

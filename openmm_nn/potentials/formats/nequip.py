@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, UnsupportedError, message
+from ...errors import ModelError, UnsupportedError
 from ...model.card import CARD_FILE, ModelCard
 from ...model.package import IDENTITY_INPUT, SPECIES_INPUT, describe_package, is_package, read_package
 from ...model.torchscript import quiet_torchscript
@@ -85,8 +85,8 @@ class NequIP(Family):
         if file is None or file.root != _ROOT:
             root = "unreadable" if file is None else file.root
             raise UnsupportedError(
-                message("source", f"{source}, whose module is {root}", "a file of nequip 0.7 or newer",
-                        "compile the model again with a current nequip")
+                "source", f"{source}, whose module is {root}", "a file of nequip 0.7 or newer",
+                        "compile the model again with a current nequip"
             )  # fmt: skip
         return _load(file, device)
 
@@ -107,20 +107,20 @@ def _load_package(path: Path) -> tuple[bytes, ModelCard]:
     values = read_package(data, str(path)).values
     if libraries := values.get("nequip_custom_ops_libs"):
         raise UnsupportedError(
-            message(f"file {path}", f"code that calls operators of {libraries}", "code that torch runs alone",
-                    "compile the model again without acceleration by other libraries")
+            f"file {path}", f"code that calls operators of {libraries}", "code that torch runs alone",
+                    "compile the model again without acceleration by other libraries"
         )  # fmt: skip
     taken, returned = (values.get(f"nequip_aoti_{kind}", "").split() for kind in ("inputs", "outputs"))
     if not taken or not returned:
         raise UnsupportedError(
-            message(f"file {path}", "a package that does not say what it takes and returns",
-                    "one of nequip 0.17 and newer", _TARGET)
+            f"file {path}", "a package that does not say what it takes and returns",
+                    "one of nequip 0.17 and newer", _TARGET
         )  # fmt: skip
     inputs = tuple(_INPUTS.get(name, name) for name in taken)
     if not set(inputs) <= set(_INPUTS.values()) or "forces" not in returned or returned[0] not in _OUTPUTS:
         raise UnsupportedError(
-            message(f"file {path}", f"code that takes {', '.join(taken)} and returns {', '.join(returned)}",
-                    f"some of {', '.join(_INPUTS)}, and atomic_energy and forces, among others", _TARGET)
+            f"file {path}", f"code that takes {', '.join(taken)} and returns {', '.join(returned)}",
+                    f"some of {', '.join(_INPUTS)}, and atomic_energy and forces, among others", _TARGET
         )  # fmt: skip
     symbols = element_types(values["type_names"].split(), path, _SYMBOLS)
     own = tuple("atomic_numbers" if name == SPECIES_INPUT else name for name in inputs if name != IDENTITY_INPUT)
@@ -151,7 +151,7 @@ def _number(path: Path, values: Mapping[str, str], name: str) -> float:
         return float(values[name])
     except ValueError as error:
         raise ModelError(
-            message(f"file {path}", f"{values[name]!r} as its {name}", "a number", "compile the model again")
+            f"file {path}", f"{values[name]!r} as its {name}", "a number", "compile the model again"
         ) from error
 
 
@@ -203,7 +203,7 @@ def _take_shifts(module: Any, symbols: tuple[str, ...], file: ForeignFile) -> di
         return {}
     if len(found) > 1:
         raise UnsupportedError(
-            message(f"file {file.path}", f"{len(found)} tables of energy shifts", "one", "train the model with one")
+            f"file {file.path}", f"{len(found)} tables of energy shifts", "one", "train the model with one"
         )
     shifts = [float(x) for x in found[0].shifts.detach().to(torch.float64).flatten()]
     with torch.no_grad():

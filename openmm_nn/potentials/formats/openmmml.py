@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING, Any
 
-from ...errors import CardError, MissingDependencyError, ModelError, ParameterError, message
+from ...errors import CardError, MissingDependencyError, ModelError, ParameterError, warn
 from ...model.card import ModelCard
 from .family import Family
 
@@ -87,8 +86,8 @@ class OpenMMML(Family):
         except (KeyError, ValueError, TypeError) as error:
             reason = "unknown to it" if isinstance(error, KeyError) else str(error)
             raise ModelError(
-                message("source", f"{source!r} ({reason})", f"one of {', '.join(self.names())}",
-                        f"correct the name, or give load_potential(MLPotential({name!r}, ...)) with its options")
+                "source", f"{source!r} ({reason})", f"one of {', '.join(self.names())}",
+                        f"correct the name, or give load_potential(MLPotential({name!r}, ...)) with its options"
             ) from error  # fmt: skip
         return self.load_object(potential, card=None)
 
@@ -117,7 +116,7 @@ class OpenMMML(Family):
             If there is a card.
         """
         if card is not None:
-            raise CardError(message("card", "a card for an MLPotential", "None", "leave card out"))
+            raise CardError("card", "a card for an MLPotential", "None", "leave card out")
         potential: Any = source
         warn_of_small_forces(potential)
         impl = potential._impl
@@ -149,12 +148,10 @@ def warn_of_small_forces(potential: Any) -> None:
     name = getattr(potential._impl, "name", "")
     installed = version("openmmml")
     if name in _TENTH_FORCES and tuple(map(int, installed.split(".")[:2])) <= _TENTH_UP_TO:
-        warnings.warn(
+        warn(
             f"MLPotential({name!r}): OpenMM-ML {installed} gives OpenMM its forces in kJ/mol/Å where kJ/mol/nm are "
             "read, so that they are a tenth of what its energy says and dynamics are wrong. For ANI-2x, use "
             "openmm_nn.load_potential('ani2x').",
-            UserWarning,
-            stacklevel=3,
         )
 
 
@@ -236,7 +233,7 @@ class MLPotentialModule:
                 element = app.Element.getByAtomicNumber(number)
             except KeyError as error:
                 raise ParameterError(
-                    message("atomic_numbers", str(number), "numbers of elements", "give the elements of all atoms")
+                    "atomic_numbers", str(number), "numbers of elements", "give the elements of all atoms"
                 ) from error
             topology.addAtom(f"A{index}", element, residue)
         if box is not None:
@@ -246,8 +243,8 @@ class MLPotentialModule:
             system = self.potential.createSystem(topology, removeCMMotion=False, **arguments)
         except ImportError as error:
             raise MissingDependencyError(
-                message("potential of OpenMM-ML", f"one whose package is missing ({error})", "that package",
-                        "install it as OpenMM-ML says")
+                "potential of OpenMM-ML", f"one whose package is missing ({error})", "that package",
+                        "install it as OpenMM-ML says"
             ) from error  # fmt: skip
         platform = openmm.Platform.getPlatformByName("Reference")
         return openmm.Context(system, openmm.VerletIntegrator(0.001), platform)

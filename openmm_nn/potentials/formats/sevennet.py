@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, UnsupportedError, message
+from ...errors import ModelError, UnsupportedError
 from ...model.card import ModelCard
 from ...model.torchscript import quiet_torchscript
 from .compose import species_table
@@ -88,8 +88,8 @@ class SevenNet(Family):
         file = inspect_file(source)
         if file is None or not _deployed(file):
             raise UnsupportedError(
-                message("source", f"{source}, a checkpoint of SevenNet", "a file that SevenNet has deployed",
-                        "deploy it with: sevenn get_model CHECKPOINT")
+                "source", f"{source}, a checkpoint of SevenNet", "a file that SevenNet has deployed",
+                        "deploy it with: sevenn get_model CHECKPOINT"
             )  # fmt: skip
         return _load(file, device, Path(source).stem)
 
@@ -109,7 +109,7 @@ def _deploy(name: str, folder: Path) -> ForeignFile:
         deploy(pretrained_name_to_path(name), str(path))
     file = inspect_file(str(path))
     if file is None or not _deployed(file):
-        raise ModelError(message(f"potential {name!r}", "no deployed file from sevenn", "one", "use sevenn 0.13"))
+        raise ModelError(f"potential {name!r}", "no deployed file from sevenn", "one", "use sevenn 0.13")
     return file
 
 
@@ -117,14 +117,14 @@ def _load(file: ForeignFile, device: str | None, name: str) -> tuple[Any, ModelC
     for option in ("flashTP", "oeq"):
         if file.extra.get(option, b"no").strip() not in (b"no", b"False", b""):
             raise UnsupportedError(
-                message(f"file {file.path}", f"a model deployed with {option}, whose kernels only SevenNet has",
-                        "one deployed without accelerated kernels", f"deploy it again without {option}")
+                f"file {file.path}", f"a model deployed with {option}, whose kernels only SevenNet has",
+                        "one deployed without accelerated kernels", f"deploy it again without {option}"
             )  # fmt: skip
     symbols = tuple(file.text("chemical_symbols_to_index").split())
     if len(symbols) != int(file.number("num_species")):
         raise ModelError(
-            message(f"file {file.path}", f"{len(symbols)} symbols for {file.text('num_species')} species",
-                    "as many symbols as species", "deploy it again")
+            f"file {file.path}", f"{len(symbols)} symbols for {file.text('num_species')} species",
+                    "as many symbols as species", "deploy it again"
         )  # fmt: skip
     deployed = read_foreign_script(file)
     scale, shift = _last_step(deployed, len(symbols))

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import MissingDependencyError, ModelError, message
+from ...errors import MissingDependencyError, ModelError
 from ...model.card import ModelCard
 from ...model.torchscript import quiet_torchscript
 
@@ -88,7 +88,7 @@ class TorchANI:
         missing = self.missing()
         if missing:
             raise MissingDependencyError(
-                message(f"potential {source!r}", missing, "torchani >= 2.9, which brings the weights", _INSTALL)
+                f"potential {source!r}", missing, "torchani >= 2.9, which brings the weights", _INSTALL
             )
         member = source.partition("/")[2]
         index = int(member) if member else None
@@ -132,9 +132,9 @@ def _published(index: int | None) -> tuple[Any, dict[str, float]]:
             ani = torchani.models.ANI2x(model_index=index, dtype=torch.float64)
         except (OSError, RuntimeError) as error:
             raise ModelError(
-                message("weights of ANI-2x", f"an error of torchani while it read them ({error})",
+                "weights of ANI-2x", f"an error of torchani while it read them ({error})",
                         "weights in torchani's data directory, or a network over which it can get them",
-                        "set TORCHANI_DATA_DIR to a directory that has StateDicts/ani2x_state_dict.pt")
+                        "set TORCHANI_DATA_DIR to a directory that has StateDicts/ani2x_state_dict.pt"
             ) from error  # fmt: skip
     offsets = dict(zip(ani.symbols, ani.energy_shifter.self_energies.tolist(), strict=True))
     ani.set_enabled("energy_shifter", False)

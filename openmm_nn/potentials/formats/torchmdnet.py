@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, UnsupportedError, message
+from ...errors import ModelError, UnsupportedError
 from ...model.card import ModelCard
 from ...model.card_values import element_symbol
 from ...model.torchscript import quiet_torchscript
@@ -84,7 +84,7 @@ class TorchMDNet(Family):
         self.require(f"file {source}")
         file = inspect_file(source)
         if file is None:
-            raise ModelError(message("source", source, "a checkpoint of TorchMD-Net", "correct the path"))
+            raise ModelError("source", source, "a checkpoint of TorchMD-Net", "correct the path")
         with warnings.catch_warnings(), quiet_torchscript():
             warnings.simplefilter("ignore")
             checkpoint = _read(file, trust)
@@ -102,7 +102,7 @@ def _read(file: ForeignFile, trust: bool) -> dict[str, Any]:
         found = torch.load(file.path, map_location="cpu", weights_only=False)
     except (RuntimeError, OSError) as error:
         raise ModelError(
-            message(f"file {file.path}", f"a file that torch cannot read ({error})", "a checkpoint", "get it again")
+            f"file {file.path}", f"a file that torch cannot read ({error})", "a checkpoint", "get it again"
         ) from error
     return {"hyper_parameters": dict(found["hyper_parameters"]), "state_dict": dict(found["state_dict"])}
 
@@ -133,8 +133,8 @@ def _load(checkpoint: dict[str, Any], file: ForeignFile, device: str | None) -> 
     kind = str(options.get("model"))
     if kind not in _MODELS:
         raise UnsupportedError(
-            message(f"file {file.path}", f"a model of the kind {kind!r}", ", ".join(_MODELS),
-                    "use it through OpenMM-ML: load_potential(openmmml.MLPotential('torchmdnet', ...))")
+            f"file {file.path}", f"a model of the kind {kind!r}", ", ".join(_MODELS),
+                    "use it through OpenMM-ML: load_potential(openmmml.MLPotential('torchmdnet', ...))"
         )  # fmt: skip
     with _operations_of_torch(), tempfile.TemporaryDirectory(prefix="openmm_nn-torchmdnet-") as folder:
         from torchmdnet.models.model import load_model
@@ -147,8 +147,8 @@ def _load(checkpoint: dict[str, Any], file: ForeignFile, device: str | None) -> 
         output = type(model.output_model).__name__
         if output not in _OUTPUTS or model.output_model.reduce_op not in ("sum", "add"):
             raise UnsupportedError(
-                message(f"file {file.path}", f"the output {output}, reduced by {model.output_model.reduce_op!r}",
-                        f"a sum of {' or '.join(_OUTPUTS)}", "use it through its calculator")
+                f"file {file.path}", f"the output {output}, reduced by {model.output_model.reduce_op!r}",
+                        f"a sum of {' or '.join(_OUTPUTS)}", "use it through its calculator"
             )  # fmt: skip
         charged = kind == "tensornet" and bool(options.get("charge"))
         module = _canonical(model.eval(), charged, device or "cpu")
@@ -181,8 +181,8 @@ def _take_atomref(model: Any, file: ForeignFile) -> dict[str, float]:
     for prior in model.prior_model or ():
         if type(prior).__name__ != "Atomref":
             raise UnsupportedError(
-                message(f"file {file.path}", f"the prior {type(prior).__name__}", "Atomref, or none",
-                        "use it through its calculator")
+                f"file {file.path}", f"the prior {type(prior).__name__}", "Atomref, or none",
+                        "use it through its calculator"
             )  # fmt: skip
         if prior.enable:
             table = prior.atomref.weight.detach().to(torch.float64).flatten().tolist()

@@ -19,13 +19,13 @@ LINK_RULES = ("fixed", "ratio")
 _FARTHEST_ALTERNATIVE = 8
 
 _REMEDIES = {
-    "X-H": "Take the hydrogen and the atom that carries it on the same side",
-    "double": "Take both atoms of the double bond on the same side",
-    "triple": "Take both atoms of the triple bond on the same side",
-    "aromatic": "Take the whole ring system on the same side",
-    "amide": "Take the whole amide group on the same side",
-    "conjugated": "Take the whole conjugated group on the same side",
-    "unknown": "State bond types in the topology",
+    "X-H": "take the hydrogen and the atom that carries it on the same side",
+    "double": "take both atoms of the double bond on the same side",
+    "triple": "take both atoms of the triple bond on the same side",
+    "aromatic": "take the whole ring system on the same side",
+    "amide": "take the whole amide group on the same side",
+    "conjugated": "take the whole conjugated group on the same side",
+    "unknown": "state bond types in the topology",
 }
 
 
@@ -94,7 +94,12 @@ def make_cuts(
         If an option has an unknown value or names a bond that is not cut.
     """
     if link not in LINK_RULES:
-        raise errors.ParameterError(f"link: got {link!r}; allowed are 'fixed' and 'ratio'. Choose one of these.")
+        raise errors.ParameterError(
+            "link",
+            f"{link!r}",
+            "'fixed' and 'ratio'",
+            "choose one of these",
+        )
     bonds = region.cut_bonds
     allowed = _named_cuts("allow_cuts", allow_cuts, bonds)
     distances = _read_distances(link_distances, bonds)
@@ -137,13 +142,18 @@ def _named_cuts(
             first, second = (int(atom) for atom in item)
         except (TypeError, ValueError) as error:
             raise errors.ParameterError(
-                f"{argument}: got {item!r}; allowed are pairs of atom indices. Write {argument}=[(i, j), ...]."
+                f"{argument}",
+                f"{item!r}",
+                "pairs of atom indices",
+                f"write {argument}=[(i, j), ...]",
             ) from error
         if pair(first, second) not in by_pair:
             known = ", ".join(map(str, bonds)) or "none"
             raise errors.ParameterError(
-                f"{argument}: got {(first, second)}, which is no cut bond; the cut bonds are: {known}. Name one of "
-                "these, or leave it out."
+                argument,
+                f"{(first, second)}, which is not a cut bond",
+                f"the cut bonds: {known}",
+                "name one of these, or leave it out",
             )
         named.add(by_pair[pair(first, second)])
     return named
@@ -164,8 +174,10 @@ def _read_distances(given: object, bonds: tuple[tuple[int, int], ...]) -> dict[t
         nanometres = value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value
         if not isinstance(nanometres, (int, float)) or not 0 < nanometres < 1:
             raise errors.ParameterError(
-                f"link_distances: got {value!r} for the bond {bond}; allowed are lengths between 0 and 1 nm. Give nm, "
-                "or a Quantity."
+                "link_distances",
+                f"{value!r} for the bond {bond}",
+                "lengths between 0 and 1 nm",
+                "give nm, or a Quantity",
             )
         distances[bond] = float(nanometres)
     return distances
@@ -179,16 +191,19 @@ def _guard(
         if words is None:
             words = f"{'an' if kind.kind[0] in 'aeiou' else 'a'} {kind.kind} bond"
         raise errors.BoundaryError(
-            f"region: cuts {words}, {graph.describe(*bond)} (told by {kind.evidence}); only single bonds between "
-            f"heavy atoms may be cut. {_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}; or, if this is "
-            f"wanted, give allow_cuts=[{bond}]."
+            "region",
+            f"a cut through {words}, {graph.describe(*bond)} (told by {kind.evidence})",
+            "cuts through single bonds between heavy atoms",
+            f"{_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}; or, if this is wanted, give "
+            f"allow_cuts=[{bond}]",
         )
     if len(sharing) > 1:
         inside = " and ".join(graph.labels[other[0]] for other in sharing)
         raise errors.BoundaryError(
-            f"region: two cuts end on {graph.labels[bond[1]]}, from {inside}; each environment atom may end one cut, "
-            f"since two link atoms beside it would collide. Take {graph.labels[bond[1]]} into the region; or, if this "
-            f"is wanted, give allow_cuts={sharing}."
+            "region",
+            f"two cuts that end on {graph.labels[bond[1]]}, from {inside}",
+            "one cut for each atom of the environment, since two link atoms beside it would collide",
+            f"take {graph.labels[bond[1]]} into the region; or, if this is wanted, give allow_cuts={sharing}",
         )
 
 

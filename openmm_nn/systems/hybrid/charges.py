@@ -141,17 +141,20 @@ def scheme_sites(scheme: str, charge: float, outside: int, seconds: list[int]) -
 def _check_scheme(scheme: str, force: openmm.NonbondedForce, region: Region, cut: CutBond, seconds: list[int]) -> None:
     if scheme != "z1" and not seconds:
         raise errors.BoundaryError(
-            f"charge_scheme: got {scheme!r}, but {cut.names[1]} has no further neighbour in the environment that "
-            "could take its charge; allowed there are 'none' and 'z1'. Move the cut."
+            "charge_scheme",
+            f"{scheme!r}, but {cut.names[1]} has no further neighbour in the environment that could take its charge",
+            "'none' and 'z1'",
+            "move the cut",
         )
     watched = {cut.outside, *region.atoms}
     for index in range(force.getNumParticleParameterOffsets()):
         parameter, particle, charge, _, _ = force.getParticleParameterOffset(index)
         if particle in watched and charge != 0:
             raise errors.UnsupportedError(
-                f"charge_scheme: got {scheme!r}, but the charge of particle {particle} depends on the parameter "
-                f"{parameter!r}; allowed is 'none' where charges of the boundary or the region change during a run. "
-                "Use charge_scheme='none'."
+                "charge_scheme",
+                f"{scheme!r}, but the charge of particle {particle} depends on the parameter {parameter!r}",
+                "'none' where charges of the boundary or the region change during a run",
+                "use charge_scheme='none'",
             )
 
 
@@ -198,7 +201,10 @@ def scheme_forces(
     """
     if scheme not in CHARGE_SCHEMES:
         raise errors.ParameterError(
-            f"charge_scheme: got {scheme!r}; allowed are {', '.join(map(repr, CHARGE_SCHEMES))}. Choose one of these."
+            "charge_scheme",
+            f"{scheme!r}",
+            f"{', '.join(map(repr, CHARGE_SCHEMES))}",
+            "choose one of these",
         )
     if scheme == "none":
         return []

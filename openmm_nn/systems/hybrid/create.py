@@ -27,7 +27,6 @@ from .hybrid_arguments import (
     chooses_subtraction,
     formal_charge,
     takes_charge,
-    warn,
 )
 from .interpolation import check_constraints
 from .ledger import Ledger, LedgerSource, make_ledger
@@ -234,8 +233,10 @@ def create_hybrid_system(
     check_potential(potential)
     if topology.getNumAtoms() != system.getNumParticles():
         raise errors.ParticleError(
-            f"topology: has {topology.getNumAtoms()} atoms, but the System has {system.getNumParticles()} particles; "
-            "allowed is one particle for each atom. Give the topology that the System was made from."
+            "topology",
+            f"has {topology.getNumAtoms()} atoms, but the System has {system.getNumParticles()} particles",
+            "one particle for each atom",
+            "give the topology that the System was made from",
         )
 
     graph = BondGraph.of(topology, system)
@@ -260,10 +261,9 @@ def create_hybrid_system(
     formal = formal_charge(chosen, charge, takes_charge(potential))
     for cut in cuts:
         if is_polar(graph, cut):
-            warn(
+            errors.warn(
                 f"the cut bond {graph.describe(cut.inside, cut.outside)} is not between carbons: a link "
-                "hydrogen imitates it badly.",
-                depth=1,
+                "hydrogen imitates it badly."
             )
 
     remainder = find_embedding(embedding).embed(

@@ -65,8 +65,6 @@ class EmbeddingRequest:
         Of the potential's force.
     properties : mapping of str to str, optional
         Of the potential's force.
-    stacklevel : int
-        Of warnings that are raised directly in `Embedding.embed`, so that they point to the user's line.
     """
 
     topology: app.Topology
@@ -87,7 +85,6 @@ class EmbeddingRequest:
     multiplicity: int
     force_group: int
     properties: Mapping[str, str] | None
-    stacklevel: int = 3
 
 
 @runtime_checkable
@@ -151,16 +148,20 @@ def find_embedding(name: str) -> Embedding:
     targets = _targets()
     if name not in targets:
         raise errors.ParameterError(
-            f"embedding: got {name!r}; allowed are {', '.join(map(repr, sorted(targets)))}. Choose one of these, or "
-            f"install the package that brings it (entry points in the group {GROUP})."
+            "embedding",
+            f"{name!r}",
+            f"{', '.join(map(repr, sorted(targets)))}",
+            f"choose one of these, or install the package that brings it (entry points in the group {GROUP})",
         )
     module, _, attribute = targets[name].partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise errors.ParameterError(
-            f"embedding: got {name!r}, which {targets[name]} should hold, but that cannot be imported ({error}); "
-            "allowed are embeddings whose package works. Correct or reinstall that package."
+            "embedding",
+            f"{name!r}, which {targets[name]} should hold",
+            f"cannot be imported ({error}); allowed are embeddings whose package works",
+            "correct or reinstall that package",
         ) from error
     if not isinstance(found, Embedding):
         raise TypeError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import Any
 
 import openmm
@@ -32,27 +31,29 @@ def check_interpolation(potential: Any) -> None:
     """Refuse to interpolate a potential whose force takes no factor."""
     if not isinstance(potential, Potential):
         raise errors.UnsupportedError(
-            "interpolate: got True with an MLPotential, whose force takes no factor; allowed are potentials of this "
-            "package. Load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)."
+            "interpolate",
+            "True with an MLPotential, whose force takes no factor",
+            "potentials of this package",
+            "load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)",
         )
     native_module("interpolate")
-
-
-def warn(message: str, depth: int = 2) -> None:
-    """Warn the caller of create_hybrid_system, from so many calls below that caller."""
-    warnings.warn(message, UserWarning, stacklevel=depth + 2)
 
 
 def check_options(bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
     """Check the options that name one of several ways."""
     if bonded_rule not in BONDED_RULES:
         raise errors.ParameterError(
-            f"bonded_rule: got {bonded_rule!r}; allowed are {', '.join(map(repr, BONDED_RULES))}. Choose one of these."
+            "bonded_rule",
+            f"{bonded_rule!r}",
+            f"{', '.join(map(repr, BONDED_RULES))}",
+            "choose one of these",
         )
     if interpolate and charge_scheme != "none":
         raise errors.ParameterError(
-            f"charge_scheme: got {charge_scheme!r} together with interpolate=True; allowed is 'none', since at zero "
-            "the interpolated System would not be the classical one. Leave the scheme out, or do not interpolate."
+            "charge_scheme",
+            f"{charge_scheme!r} together with interpolate=True",
+            "'none', since at zero the interpolated System would not be the classical one",
+            "leave the scheme out, or do not interpolate",
         )
 
 
@@ -73,8 +74,10 @@ def check_potential(potential: object) -> None:
         warn_of_small_forces(potential)
     elif not isinstance(potential, Potential):
         raise errors.ParameterError(
-            f"potential: got {potential!r} ({type(potential).__name__}); allowed are a Potential and an "
-            "openmmml.MLPotential. Make one with openmm_nn.load_potential(...)."
+            "potential",
+            f"{potential!r} ({type(potential).__name__})",
+            "a Potential and an openmmml.MLPotential",
+            "make one with openmm_nn.load_potential(...)",
         )
 
 
@@ -114,7 +117,10 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
         name = "the MLPotential"
     if stated is not None and long_range is not None and bool(stated) != bool(long_range):
         raise errors.ParameterError(
-            f"long_range: got {long_range}, but {name} says {stated}; allowed is what it says. Leave long_range out."
+            "long_range",
+            f"{long_range}, but {name} says {stated}",
+            "what it says",
+            "leave long_range out",
         )
     ewald = any(isinstance(force, openmm.NonbondedForce) and uses_ewald(force) for force in system.getForces())
     if not ewald:
@@ -122,9 +128,11 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
     far = long_range if stated is None else stated
     if far is None:
         raise errors.ParameterError(
-            f"long_range: got None, and {name} does not say whether the potential is long-ranged; in a System with "
-            "Ewald summation this decides whether the region's interaction with its periodic images stays classical. "
-            "Give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics."
+            "long_range",
+            f"None, and {name} does not say whether the potential is long-ranged",
+            "True or False in a System with Ewald summation, where it decides whether the region's interaction with "
+            "its periodic images stays classical",
+            "give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics",
         )
     replaces = bool(far and uses_box)
     if replaces:
@@ -138,17 +146,20 @@ def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int
     if charge is not None:
         if int(charge) != charge:
             raise errors.ParameterError(
-                f"charge: got {charge!r}; allowed are integers, in elementary charges. Give the formal charge."
+                "charge",
+                f"{charge!r}",
+                "integers, in elementary charges",
+                "give the formal charge",
             )
         if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
-            warn(
+            errors.warn(
                 f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. "
                 "Check which is right."
             )
         return int(charge)
     if not takes_charge:
         if total is not None and abs(total) > _CHARGE_TOLERANCE:
-            warn(
+            errors.warn(
                 f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
                 "charge and describes what it was trained for. Check that it fits; charge=0 says that it does."
             )
@@ -156,7 +167,7 @@ def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int
     guess = region.guessed_charge
     # A whole neutral molecule needs no guess; anything else does, and the user should know.
     if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cut_bonds):
-        warn(
+        errors.warn(
             f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
             f"e. Give charge={guess} if that is right."
         )

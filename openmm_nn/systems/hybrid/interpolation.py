@@ -77,9 +77,11 @@ def check_constraints(system: openmm.System, graph: BondGraph, region: Region, p
     lost = [(first, second) for _, first, second in constraints if pair(first, second) not in kept]
     if lost:
         raise errors.UnsupportedError(
-            f"{purpose}: {len(lost)} bonds of the region, {graph.describe(*lost[0])} the first, are constraints "
-            "without an energy in the given System; allowed are regions whose classical energy is complete. Make the "
-            "System with flexibleConstraints=True, or without constraints."
+            f"{purpose}",
+            f"{len(lost)} bonds of the region, {graph.describe(*lost[0])} the first, are constraints "
+            "without an energy in the given System",
+            "regions whose classical energy is complete",
+            "make the System with flexibleConstraints=True, or without constraints",
         )
 
 
@@ -98,8 +100,10 @@ def native_module(purpose: str) -> Any:
     """
     if not native.available():
         raise errors.NativeExtensionError(
-            f"{purpose}: needs RegionForce of the native extension, which is not used ({native.reason()}); allowed is "
-            "an installation with it. Build it with python -m openmm_nn.native.build."
+            f"{purpose}",
+            f"needs RegionForce of the native extension, which is not used ({native.reason()})",
+            "an installation with it",
+            "build it with python -m openmm_nn.native.build",
         )
     return native.load()
 
@@ -206,8 +210,10 @@ def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, 
             parameters.append(name)
     if parameters:
         raise errors.UnsupportedError(
-            f"{purpose}: {force_label(force)} has nonbonded parameters of the region that depend on {parameters[0]!r}; "
-            "allowed are regions with constant parameters. Remove the offsets from atoms of the region."
+            f"{purpose}",
+            f"{force_label(force)} has nonbonded parameters of the region that depend on {parameters[0]!r}",
+            "regions with constant parameters",
+            "remove the offsets from atoms of the region",
         )
     own = native_module(purpose).RegionForce(force, list(region.atoms))
     own.setScale(factor.offset, factor.slope)

@@ -344,8 +344,10 @@ def _positions(source: LedgerSource, positions: Any) -> NDArray[np.float64]:
     expected = (source.hybrid.getNumParticles(), 3)
     if array.shape != expected:
         raise errors.ParameterError(
-            f"positions: got shape {array.shape}; allowed is {expected}, one row for each particle. Give a frame of "
-            "this System."
+            "positions",
+            f"shape {array.shape}",
+            f"{expected}, one row for each particle",
+            "give a frame of this System",
         )
     return array
 

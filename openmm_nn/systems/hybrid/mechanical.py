@@ -6,7 +6,6 @@ E = E_MM(E,E) + E_MM(R,E) + E_NN(R and link atoms), for a region R and its envir
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +79,10 @@ def check_sites(system: openmm.System, graph: BondGraph, inside: Collection[int]
         if index in inside or on_region:
             what = "is in the region" if index in inside else f"is placed by {on_region[0]}, an atom of the region"
             raise errors.UnsupportedError(
-                f"region: {graph.labels[index]} is a virtual site and {what}; a potential describes atoms only, so a "
-                "region may hold no virtual sites and no atoms that carry them. Leave that molecule out, or use a "
-                "model without virtual sites for it."
+                "region",
+                f"{graph.labels[index]}, which is a virtual site and {what}",
+                "atoms that carry no virtual site, since a potential describes atoms only",
+                "leave that molecule out, or use a model without virtual sites for it",
             )
 
 
@@ -117,13 +117,14 @@ def check_rigid_water(graph: BondGraph, constraints: list[tuple[int, int, int]])
             for oxygen in common:
                 if graph.elements[oxygen] == "O" and {pair(first, oxygen), pair(second, oxygen)} <= pairs:
                     raise errors.UnsupportedError(
-                        f"remove_constraints: got False, but the water of {graph.labels[oxygen]} in the region is "
-                        "rigid; a potential needs its internal coordinates free. Use remove_constraints=True, or "
-                        "leave the water out of the region."
+                        "remove_constraints",
+                        f"False, with the rigid water of {graph.labels[oxygen]} in the region",
+                        "True, since a potential needs the internal coordinates of a water free",
+                        "use remove_constraints=True, or leave the water out of the region",
                     )
 
 
-def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, int, int]], stacklevel: int) -> None:
+def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, int, int]]) -> None:
     hydrogens = {atom for _, *atoms in removed for atom in atoms if graph.elements[atom] == "H"}
     if not hydrogens:
         return
@@ -131,11 +132,9 @@ def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, in
     heavy = lightest > _HEAVY_HYDROGEN
     step = "2 fs at most, since its hydrogens have repartitioned mass" if heavy else "1 fs at most, better 0.5 fs"
     remedy = "" if heavy else " For 2 fs make the classical System with hydrogenMass=3*amu or more."
-    warnings.warn(
+    errors.warn(
         f"{len(removed)} constraints in the region were removed, so that {len(hydrogens)} of its hydrogens vibrate: "
         f"use a time step of {step}.{remedy} remove_constraints=False keeps them.",
-        UserWarning,
-        stacklevel=stacklevel,
     )
 
 
@@ -148,7 +147,6 @@ def remove_region(
     ignored: Collection[int],
     remove_constraints: bool,
     keep_pairs: bool = False,
-    stacklevel: int = 3,
 ) -> Remainder:
     """Copy a classical System without what the potential replaces.
 
@@ -166,8 +164,6 @@ def remove_region(
         Remove the constraints between two atoms of the region.
     keep_pairs : bool
         Leave the region's nonbonded pairs where they are, since another force subtracts them.
-    stacklevel : int
-        Of the warnings about constraints and restraints.
 
     Returns
     -------
@@ -179,7 +175,7 @@ def remove_region(
     for index, force in enumerate(system.getForces()):
         if index not in ignored and type(force) in BONDED_TYPES and touches(force, atoms.inside):
             terms.append(count_terms(force, atoms, force_label(force)))
-            _warn_of_restraints(force, atoms, bonded_rule, stacklevel)
+            _warn_of_restraints(force, atoms, bonded_rule)
             forces.append(split_terms(force, atoms, bonded_rule))
             continue
         new = _copy(force, force_label(force))
@@ -196,7 +192,7 @@ def remove_region(
     removed = inner_constraints(system, atoms.inside) if remove_constraints else []
     for index, _, _ in reversed(removed):
         remainder.removeConstraint(index)
-    _advise(system, graph, removed, stacklevel + 1)
+    _advise(system, graph, removed)
     return Remainder(remainder, tuple(terms), len(removed))
 
 
@@ -215,8 +211,10 @@ def _copy(item: Any, name: str) -> Any:
         return copy.deepcopy(item)
     except openmm.OpenMMException as error:
         raise errors.UnsupportedError(
-            f"system: {name} cannot be copied ({error}); allowed are forces that OpenMM can copy, since the given "
-            "System stays as it is. Take the force out, make the hybrid, and add it to the hybrid's system."
+            "system",
+            f"{name} cannot be copied ({error})",
+            "forces that OpenMM can copy, since the given System stays as it is",
+            "take the force out, make the hybrid, and add it to the hybrid's system",
         ) from error
 
 
@@ -228,7 +226,7 @@ def _without_forces(system: openmm.System) -> openmm.System:
     return bare
 
 
-def _warn_of_restraints(force: openmm.Force, atoms: RegionAtoms, rule: str, stacklevel: int) -> None:
+def _warn_of_restraints(force: openmm.Force, atoms: RegionAtoms, rule: str) -> None:
     if not isinstance(force, _CUSTOM_TYPES):
         return
     number = sum(
@@ -237,10 +235,8 @@ def _warn_of_restraints(force: openmm.Force, atoms: RegionAtoms, rule: str, stac
         if not atoms.inside.isdisjoint(term_atoms)
     )
     if number:
-        warnings.warn(
+        errors.warn(
             f"{number} terms of {force_label(force)} join atoms of the region that are more than three bonds apart, "
             "as a restraint would; they were removed with the region's own terms. To keep them, give "
             f"ignore_forces=({force.getName()!r},).",
-            UserWarning,
-            stacklevel=stacklevel + 1,
         )

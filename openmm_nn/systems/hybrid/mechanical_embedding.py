@@ -37,7 +37,6 @@ class MechanicalEmbedding:
             ignored=request.ignored,
             remove_constraints=request.remove_constraints,
             keep_pairs=request.subtract_region,
-            stacklevel=request.stacklevel + 1,
         )
         for force in (*own_forces(request), *request.scheme):
             remainder.system.addForce(force)
@@ -97,14 +96,17 @@ def _add_potential(system: openmm.System, request: EmbeddingRequest) -> None:
         return
     if request.links:
         raise errors.UnsupportedError(
-            f"potential: got an MLPotential with {len(request.links)} cut bonds; its force has no link atoms, so "
-            "allowed are regions of whole molecules. Use expand='molecule', or a Potential from "
-            "openmm_nn.load_potential(...)."
+            "potential",
+            f"an MLPotential with {len(request.links)} cut bonds; its force has no link atoms",
+            "regions of whole molecules",
+            "use expand='molecule', or a Potential from openmm_nn.load_potential(...)",
         )
     if request.properties:
         raise errors.ParameterError(
-            f"properties: got {dict(request.properties)!r} with an MLPotential, which has none of them; allowed is "
-            "None. Leave properties out."
+            "properties",
+            f"{dict(request.properties)!r} with an MLPotential, which has none of them",
+            "None",
+            "leave properties out",
         )
     potential._impl.addForces(
         request.topology,

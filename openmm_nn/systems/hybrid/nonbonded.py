@@ -174,8 +174,10 @@ def resolve_ignored(system: openmm.System, ignore_forces: Iterable[str | int]) -
         if not found:
             known = ", ".join(f"{i}: {force_label(force)}" for i, force in enumerate(forces))
             raise errors.ParameterError(
-                f"ignore_forces: got {item!r}; allowed are names, classes or indices of forces of the System "
-                f"({known}). Name one of these."
+                "ignore_forces",
+                f"{item!r}",
+                f"names, classes or indices of forces of the System ({known})",
+                "name one of these",
             )
         ignored |= found
     return ignored
@@ -202,8 +204,10 @@ def check_forces(system: openmm.System, inside: Collection[int], ignored: Collec
     if len(ewald) > 1:
         names = " and ".join(force_label(force) for force in ewald)
         raise errors.UnsupportedError(
-            f"system: {len(ewald)} NonbondedForces use Ewald, PME or LJPME ({names}); allowed is one, since the "
-            "reciprocal sum would be counted twice. Give the others a cutoff method, or put all charges into one."
+            "system",
+            f"{len(ewald)} NonbondedForces use Ewald, PME or LJPME ({names})",
+            "one, since the reciprocal sum would be counted twice",
+            "give the others a cutoff method, or put all charges into one",
         )
     for index, force in enumerate(system.getForces()):
         if index not in ignored:
@@ -225,9 +229,10 @@ def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
 
 def _refuse(force: openmm.Force, remedy: str) -> None:
     raise errors.UnsupportedError(
-        f"system: {force_label(force)} acts on atoms of the region; no rule says what of it the potential replaces, "
-        f"so it is allowed only where it touches no atom of the region. Instead, {remedy}; or, to keep it as it is, "
-        f"give ignore_forces=({force.getName()!r},)."
+        "system",
+        f"{force_label(force)}, which acts on atoms of the region",
+        "such a force only where it touches no atom of the region: no rule says what of it the potential replaces",
+        f"{remedy}; or, to keep it as it is, give ignore_forces=({force.getName()!r},)",
     )
 
 

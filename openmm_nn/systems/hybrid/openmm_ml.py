@@ -44,8 +44,10 @@ class NeuralPotentialFactory:
         if model is None or options:
             given = ", ".join(sorted(options)) or "no model"
             raise errors.ParameterError(
-                f"MLPotential({name!r}): got {given}; allowed is the option model, a file or a name that "
-                "openmm_nn.load_potential takes. Give model='potential.pt'."
+                f"MLPotential({name!r})",
+                f"{given}",
+                "the option model, a file or a name that openmm_nn.load_potential takes",
+                "give model='potential.pt'",
             )
         from .openmm_ml_potential import NeuralPotentialImpl
 

@@ -50,7 +50,9 @@ def covalent_radius(atomic_number: int) -> float:
     """
     if not 1 <= atomic_number <= len(_RADII_PM):
         raise errors.ParticleError(
-            f"atomic_number: got {atomic_number}; allowed are 1 to {len(_RADII_PM)}. Give the atom an element in the "
-            "topology."
+            "atomic_number",
+            f"{atomic_number}",
+            f"1 to {len(_RADII_PM)}",
+            "give the atom an element in the topology",
         )
     return _RADII_PM[atomic_number - 1] / _PM_PER_NM

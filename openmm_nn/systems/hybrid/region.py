@@ -235,7 +235,10 @@ def expand_atoms(graph: BondGraph, atoms: tuple[int, ...], expand: str | None) -
         chosen = {graph.residues[atom] for atom in atoms}
         return tuple(index for index, residue in enumerate(graph.residues) if residue in chosen)
     raise errors.ParameterError(
-        f"expand: got {expand!r}; allowed are None, {', '.join(map(repr, EXPANSIONS))}. Choose one of these."
+        "expand",
+        f"{expand!r}",
+        f"None, {', '.join(map(repr, EXPANSIONS))}",
+        "choose one of these",
     )
 
 
@@ -263,8 +266,10 @@ def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | 
         symbol = graph.elements[atom]
         if symbol is None:
             raise errors.ParticleError(
-                f"region: {graph.labels[atom]} has no element in the topology; a potential needs one for each atom. "
-                "Set the element, or leave the atom out of the region if it is a virtual site."
+                "region",
+                f"{graph.labels[atom]}, which has no element in the topology",
+                "atoms with an element",
+                "set the element, or leave the atom out of the region if it is a virtual site",
             )
         elements.append(symbol)
     total = None if charges is None else float(np.sum(charges[list(atoms)]))
