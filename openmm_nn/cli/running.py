@@ -71,11 +71,11 @@ def run(
 
             output.out.print(summarise(runfile), markup=False, soft_wrap=True)
             return
-        from .. import runs as simulation
+        from .. import runs
 
         target = directory if directory is not None else Path(file.stem)
         with showing() as progress, _interruptible(target):
-            result = simulation.run(runfile, target, progress=progress)
+            result = runs.run(runfile, target, progress=progress)
         _tell(result.status, result.reason, target)
 
 
@@ -115,10 +115,10 @@ def continue_(
     production may be changed in DIR/run.yaml before.
     """
     with readable():
-        from .. import runs as simulation
+        from .. import runs
 
         with showing() as progress, _interruptible(directory):
-            result = simulation.continue_run(directory, length=length, progress=progress)
+            result = runs.continue_run(directory, length=length, progress=progress)
         _tell(result.status, result.reason, directory)
         if length is None and not output.quiet:
             output.out.print(f"longer: openmm-nn continue {directory} --length TIME", soft_wrap=True)

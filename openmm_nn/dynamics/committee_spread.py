@@ -124,7 +124,7 @@ def bias_potential(potential: Potential, *, height: float, width: float) -> Pote
     Examples
     --------
     >>> from openmm_nn import load_potential
-    >>> from openmm_nn.runs import bias_potential
+    >>> from openmm_nn.dynamics import bias_potential
     >>> biased = bias_potential(load_potential("openmm-nn/hcno-1"), height=10.0, width=1.0)
     >>> list(biased.card.parameters), biased.card.committee_size
     (['uncertainty_bias_height'], 4)

@@ -92,7 +92,7 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     --------
     >>> import openmm, openmm_nn
     >>> from openmm import app
-    >>> from openmm_nn.runs import multistep_system
+    >>> from openmm_nn.dynamics import multistep_system
     >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
     >>> chain = topology.addChain()
     >>> for index in range(4):
@@ -204,7 +204,7 @@ def multistep_integrator(
 
     Examples
     --------
-    >>> from openmm_nn.runs import multistep_integrator
+    >>> from openmm_nn.dynamics import multistep_integrator
     >>> multistep_integrator(300, 1, slow=0.004, medium=0.002, fast=0.001).getStepSize()
     0.004 ps
     """

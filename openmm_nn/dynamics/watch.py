@@ -122,7 +122,7 @@ class GuardReporter:
 
     Examples
     --------
-    >>> from openmm_nn.runs import FiniteGuard, GuardReporter, TemperatureGuard
+    >>> from openmm_nn.dynamics import FiniteGuard, GuardReporter, TemperatureGuard
     >>> reporter = GuardReporter(10, [FiniteGuard(), TemperatureGuard(600.0)], folder="out")
     >>> simulation.reporters.append(reporter)  # doctest: +SKIP
     """

@@ -38,7 +38,7 @@ def element_symbol(number: int) -> str:
 
     Examples
     --------
-    >>> from openmm_nn.engine.evaluator import element_symbol
+    >>> from openmm_nn.model.card_values import element_symbol
     >>> element_symbol(6)
     'C'
     """
@@ -68,7 +68,7 @@ def energy_offset(card: ModelCard, atomic_numbers: Sequence[int], links: int = 0
     Examples
     --------
     >>> from openmm_nn.model.card import ModelCard
-    >>> from openmm_nn.engine.evaluator import energy_offset
+    >>> from openmm_nn.model.card_values import energy_offset
     >>> energy_offset(ModelCard.torchforce(), [1, 8, 1])
     0.0
     """
@@ -101,7 +101,7 @@ def potential_parameters(card: ModelCard, given: Mapping[str, float] | None) -> 
     Examples
     --------
     >>> from openmm_nn.model.card import ModelCard
-    >>> from openmm_nn.engine.evaluator import potential_parameters
+    >>> from openmm_nn.model.card_values import potential_parameters
     >>> potential_parameters(ModelCard.torchforce(parameters={"k": 1.0}), {"k": 2.0})
     {'k': 2.0}
     """

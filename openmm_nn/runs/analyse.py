@@ -92,7 +92,7 @@ def analyse_run(
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from openmm_nn.analysis import analyse_run
+    >>> from openmm_nn.runs import analyse_run
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = pathlib.Path(folder, "record.json").write_text('{"status": "running"}')
     ...     analyse_run(folder)["not_computed"][0]["what"]

@@ -134,7 +134,7 @@ class RunDirectory:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from openmm_nn.analysis import RunDirectory
+    >>> from openmm_nn.runs import RunDirectory
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = pathlib.Path(folder, "record.json").write_text('{"status": "running"}')
     ...     RunDirectory(folder).status

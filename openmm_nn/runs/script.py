@@ -25,7 +25,7 @@ import openmm
 from openmm import app, unit
 
 import openmm_nn
-from openmm_nn import simulation as nn_simulation
+from openmm_nn import dynamics
 
 HERE = Path({folder!r})  # relative paths of the run file begin here
 OUTPUT = Path(sys.argv[1] if len(sys.argv) > 1 else "output")
@@ -191,7 +191,7 @@ def _potential(runfile: RunFile) -> list[str]:
     lines = [f"potential = {_call('openmm_nn.load_potential', name, **options)}"]
     if runfile.given("uncertainty", "bias"):
         height, width = (runfile.quantity("uncertainty", "bias", key) for key in ("height", "width"))
-        lines.append(f"potential = nn_simulation.bias_potential(potential, height={height!r}, width={width!r})")
+        lines.append(f"potential = dynamics.bias_potential(potential, height={height!r}, width={width!r})")
     return lines
 
 
@@ -241,7 +241,7 @@ def _stages(runfile: RunFile, prepared: Prepared) -> str:
     intervals = Intervals.of(runfile, False)
     lines += [
         "simulation.reporters.append(",
-        "    nn_simulation.GuardReporter(",
+        "    dynamics.GuardReporter(",
         f"        {intervals.check},",
         "        [",
         *(f"            {guard}," for guard in _guards(runfile, prepared)),
@@ -282,7 +282,7 @@ def _guards(runfile: RunFile, prepared: Prepared) -> list[str]:
     def add(name: str, text: str) -> None:
         action = runfile.guard(name).action
         if action != "off":
-            found.append(f"(nn_simulation.{text}, {action!r})")
+            found.append(f"(dynamics.{text}, {action!r})")
 
     from ..dynamics.guards import usual_jump, usual_limit
     from ..dynamics.samples import Measure

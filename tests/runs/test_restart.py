@@ -230,7 +230,7 @@ def test_a_full_disk(
         if progress.stage == "produce" and progress.step >= 33:
             armed.append(True)
             if name == "record.json":
-                raise directory_module.RunError("stopped by the test")
+                raise directory_module.RunError("test", "a stop", "none", "run again")
 
     monkeypatch.setattr(os, "fsync", full_fsync)
     with pytest.raises(RunError, match=r"no space left on the disk|stopped by the test"):
