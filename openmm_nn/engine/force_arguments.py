@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ParameterError, ParticleError
 from ..model.card import ModelCard
 from ..model.card_values import element_symbol
+from ..selection import as_indices, plain_values
 from .module_runner import PRECISIONS
 
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def check_atoms(atoms: Iterable[int] | None, topology: Topology | None) -> tuple
         raise ParticleError(
             "atoms", repr(atoms), "particle indices", "use add_neural_force, which understands selections"
         )
-    listed = list(given)
-    if any(type(atom).__name__ in ("bool", "bool_") for atom in listed):
+    listed = plain_values(given, "atoms")
+    if any(isinstance(atom, bool) for atom in listed):
         raise ParticleError(
             "atoms", "truth values", "particle indices", "use add_neural_force, which understands masks"
         )
-    indices = tuple(_index("atoms", atom) for atom in listed)
+    indices = tuple(as_indices(listed, "atoms"))
     if not indices:
         raise ParticleError("atoms", "an empty list", "at least one index", "leave atoms out to take all particles")
     repeated = sorted({index for index in indices if indices.count(index) > 1}) if _repeats(indices) else []
