@@ -4,29 +4,61 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ParameterError
+from .errors import EvaluationError, ParameterError
 from .units import in_nanometers
 
-__all__ = ["WholeMaker", "as_box", "minimum_image", "nearest_image", "smallest_height"]
+if TYPE_CHECKING:
+    from openmm.app import Topology
+
+__all__ = [
+    "WholeMaker",
+    "as_box",
+    "cluster_error",
+    "minimum_image",
+    "nearest_image",
+    "smallest_height",
+    "topology_box",
+]
 
 Array = NDArray[np.float64]
+
+# Of an extent: atoms that are exactly half an edge apart, as in crystals, are no reason to stop.
+_TOLERANCE = 1e-6
 
 _NEIGHBOURS = np.array(list(itertools.product((-1, 0, 1), repeat=3)), dtype=np.float64)
 
 
-def as_box(value: Any) -> Array:
-    """Check and reduce box vectors.
+# A lattice vector joins an atom to one of its own element, and of such bonds only that of hydrogen is shorter than that
+# of N2, 0.1098 nm. In static experiments carbon holds up to 250 atoms in a cubic nanometre (diamond 176, at 300 GPa
+# 250) and hydrogen up to 700 (at 500 GPa). CRYST1 records of 1 Å, which mean that there is no box, hold a thousand.
+_NARROWEST = 0.109
+_DENSEST, _DENSEST_HYDROGEN = 250.0, 700.0
+
+
+def as_box(
+    value: Any,
+    atomic_numbers: Iterable[int] = (),
+    *,
+    argument: str = "box",
+    remedy: str = "give topology.getPeriodicBoxVectors(), or leave box out for a cluster",
+) -> Array:
+    """Check and reduce box vectors; every place that takes a box asks here whether it can be one.
 
     Parameters
     ----------
     value
         (3,3): a Quantity, or numbers in nm; rows are the vectors, a along x and b in the xy plane.
+    atomic_numbers
+        Of the atoms in the box; 0 where there is no element. They must have room in it: a hydrogen needs 1/700 of a
+        cubic nanometre and any other atom 1/250, as at the highest pressures of experiments.
+    argument, remedy
+        Of the error.
 
     Returns
     -------
@@ -36,7 +68,8 @@ def as_box(value: Any) -> Array:
     Raises
     ------
     ParameterError
-        If these are no box vectors of OpenMM's form.
+        If these are no box vectors of OpenMM's form, if the box is narrower than a bond, or if the atoms do not fit
+        into it.
 
     Examples
     --------
@@ -45,18 +78,70 @@ def as_box(value: Any) -> Array:
     [-0.5, 2.0, 0.0]
     """
     allowed = "three vectors in nm, a along x, b in the xy plane, with positive diagonal"
-    remedy = "give topology.getPeriodicBoxVectors(), or leave box out for a cluster"
     try:
         box = in_nanometers(value)
     except (TypeError, ValueError) as error:
-        raise ParameterError("box", repr(value), allowed, remedy) from error
+        raise ParameterError(argument, repr(value), allowed, remedy) from error
     good = box.shape == (3, 3) and bool(np.all(np.isfinite(box)))
     if not good or np.any(np.triu(box, 1) != 0.0) or np.any(np.diag(box) <= 0.0):
-        raise ParameterError("box", repr(value), allowed, remedy)
+        raise ParameterError(argument, repr(value), allowed, remedy)
     box[2] -= box[1] * np.round(box[2, 1] / box[1, 1])
     box[2] -= box[0] * np.round(box[2, 0] / box[0, 0])
     box[1] -= box[0] * np.round(box[1, 0] / box[0, 0])
+    _check_room(box, list(atomic_numbers), argument, remedy)
     return box
+
+
+def _check_room(box: Array, numbers: list[int], argument: str, remedy: str) -> None:
+    volume, edges = float(np.prod(np.diag(box))), " × ".join(f"{edge:.4g}" for edge in np.diag(box))
+    hydrogens, atoms = numbers.count(1), len(numbers) - numbers.count(0)
+    if hydrogens / _DENSEST_HYDROGEN + (atoms - hydrogens) / _DENSEST > volume * (1.0 + 1e-9):
+        raise ParameterError(
+            argument,
+            f"a box of {edges} nm for {atoms} atoms, {atoms / volume:.4g} in a cubic nanometre",
+            "a box that the atoms fit into (water has 100 atoms in a cubic nanometre, diamond 176); a CRYST1 record of "
+            "1 Å means that there is none",
+            remedy,
+        )
+    if not smallest_height(box) >= _NARROWEST:
+        raise ParameterError(
+            argument, f"a box of {edges} nm", f"one that is wider than a bond, {_NARROWEST} nm", remedy
+        )
+
+
+def topology_box(topology: Topology) -> Array | None:
+    """Return the box of a topology, checked with its atoms; None if it has none.
+
+    Parameters
+    ----------
+    topology
+        The topology.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (3,3) float64, nm, reduced.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be a box of these atoms.
+
+    Examples
+    --------
+    >>> from openmm.app import Topology
+    >>> from openmm_nn.geometry import topology_box
+    >>> topology_box(Topology()) is None
+    True
+    """
+    vectors = topology.getPeriodicBoxVectors()
+    if vectors is None:
+        return None
+    numbers = [0 if atom.element is None else int(atom.element.atomic_number) for atom in topology.atoms()]
+    remedy = (
+        "call topology.setPeriodicBoxVectors(None) if the structure has no box, or with the vectors that it really has"
+    )
+    return as_box(vectors, numbers, argument="topology", remedy=remedy)
 
 
 def smallest_height(box: Array) -> float:
@@ -159,9 +244,9 @@ class WholeMaker:
     --------
     >>> import numpy as np
     >>> from openmm_nn.geometry import WholeMaker
-    >>> whole, spread = WholeMaker(2, [(0, 1)]).apply(np.array([[0.1, 0, 0], [2.9, 0, 0]]), np.diag([3.0, 3.0, 3.0]))
-    >>> whole[1].round(6).tolist(), spread
-    ([-0.1, 0.0, 0.0], 0.0)
+    >>> whole, _ = WholeMaker(2, [(0, 1)]).apply(np.array([[0.1, 0, 0], [2.9, 0, 0]]), np.diag([3.0, 3.0, 3.0]))
+    >>> whole[1].round(6).tolist()
+    [-0.1, 0.0, 0.0]
     """
 
     def __init__(self, atoms: int, bonds: Iterable[tuple[int, int]]) -> None:
@@ -191,7 +276,7 @@ class WholeMaker:
         """Atom indices of every molecule of the region."""
         return [[atom for atom, _ in steps] for steps in self._components]
 
-    def apply(self, positions: Array, box: Array) -> tuple[Array, float]:
+    def apply(self, positions: Array, box: Array) -> tuple[Array, Array]:
         """Make a region whole.
 
         Parameters
@@ -205,13 +290,13 @@ class WholeMaker:
         -------
         positions : numpy.ndarray
             (N,3) float64, nm; a copy.
-        spread : float
-            Largest distance in nm of a molecule's centroid from the first one's.
+        offsets : numpy.ndarray
+            (M,3) float64, nm: from the centroid of the first molecule to that of each.
         """
         whole = np.array(positions, dtype=np.float64)
+        offsets = np.zeros((len(self._components), 3))
         first: Array | None = None
-        spread = 0.0
-        for steps in self._components:
+        for index, steps in enumerate(self._components):
             for atom, parent in steps:
                 if parent >= 0:
                     whole[atom] = whole[parent] + minimum_image(whole[atom] - whole[parent], box)
@@ -220,7 +305,65 @@ class WholeMaker:
             if first is None:
                 first = centroid
                 continue
-            delta = nearest_image(centroid - first, box)
-            spread = max(spread, float(np.linalg.norm(delta)))
-            whole[atoms] += first + delta - centroid
-        return whole, spread
+            offsets[index] = nearest_image(centroid - first, box)
+            whole[atoms] += first + offsets[index] - centroid
+        return whole, offsets
+
+
+def cluster_error(
+    whole: Array, bonds: Iterable[tuple[int, int]], box: Array, name: Callable[[int], str], argument: str = "region"
+) -> EvaluationError | None:
+    """Return the error for a region, made whole, in which a vector between two atoms is not its minimum image.
+
+    By the rounding that OpenMM uses, a vector is its own minimum image where no component is more than half of the
+    box's edge along that axis, in triclinic boxes too. So the region's extents along the axes tell of all pairs.
+
+    Parameters
+    ----------
+    whole
+        (N,3) float64, nm, from `WholeMaker.apply`.
+    bonds
+        Pairs of atoms.
+    box
+        (3,3) float64, nm, reduced.
+    name
+        Names an atom by its index.
+    argument
+        Of the error.
+
+    Returns
+    -------
+    EvaluationError or None
+        None where all vectors are minimum images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from openmm_nn.geometry import cluster_error
+    >>> chain, box = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]]), np.diag([4.0, 4.0, 12.0])
+    >>> cluster_error(chain, [], box, str) is None
+    True
+    """
+    extents, edges = np.ptp(whole, axis=0), np.diag(box)
+    beyond = np.flatnonzero(~(extents <= 0.5 * edges * (1.0 + _TOLERANCE)))
+    if not len(beyond):
+        return None
+    for first, second in bonds:
+        vector = whole[first] - whole[second]
+        if np.linalg.norm(vector - minimum_image(vector, box)) > 1e-3:
+            return EvaluationError(
+                argument,
+                "atoms that are bonded to their own periodic image, as in a polymer, a sheet or a crystal: the bond of "
+                f"{name(first)} and {name(second)} leads to the next box",
+                "molecules that can be made whole, or a potential that is given the box",
+                "give periodic=True, with a potential whose card allows it",
+            )
+    axis = int(beyond[0])
+    ends = name(int(whole[:, axis].argmin())), name(int(whole[:, axis].argmax()))
+    return EvaluationError(
+        argument,
+        f"atoms that reach {extents[axis]:.4g} nm along {'xyz'[axis]}, from {ends[0]} to {ends[1]}",
+        f"at most half the box, {edges[axis]:.4g} nm: the potential sees these two where they are, and the other "
+        "forces act between nearer images of them",
+        "use a larger box, a smaller region, or give the potential the box with periodic=True",
+    )

@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from ..engine.evaluator import EngineResult, Evaluator
 from ..errors import ModelError, ParameterError, ParticleError
-from ..geometry import WholeMaker, as_box
+from ..geometry import WholeMaker, as_box, cluster_error
 from ..model.card_values import potential_parameters
 from ..potentials.potential import Potential
 from ..units import in_nanometers, in_unit
@@ -202,8 +202,7 @@ class Subject:
         """(N,3) nm: the structure with every molecule whole."""
         if self.box is None:
             return self.positions
-        whole, _ = WholeMaker(len(self.numbers), self.bonds).apply(self.positions, self.box)
-        return whole
+        return WholeMaker(len(self.numbers), self.bonds).apply(self.positions, self.box)[0]
 
     @property
     def fragment(self) -> Fragment:
@@ -342,10 +341,14 @@ def make_subject(
     if not np.isfinite(x).all():
         raise ParticleError("positions", "numbers that are not finite", "finite ones", "look at the structure")
     card = potential.card
-    cell = None if box is None else as_box(box)
+    cell = None if box is None else as_box(box, numbers)
     if cell is not None and card.periodic == "never":
         found = bonds or find_bonds(numbers, x, cell)
-        x, cell = WholeMaker(len(numbers), found).apply(x, cell)[0], None
+        x = WholeMaker(len(numbers), found).apply(x, cell)[0]
+        wrong = cluster_error(x, found, cell, lambda index: f"atom {index}", "positions")
+        if wrong is not None:
+            raise wrong
+        cell = None
     if cell is None and card.periodic == "always":
         raise ParameterError("box", "None", f"box vectors: {card.name!r} is always periodic", "give box=")
     step = _positive("timestep", timestep, unit.picosecond, "ps")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import EvaluationError, ParameterError, warn
-from ..geometry import WholeMaker, minimum_image, smallest_height
+from ..geometry import WholeMaker, cluster_error, minimum_image, smallest_height
 from ..model.card import KNOWN_INPUTS, ModelCard
 from ..model.card_values import energy_offset
 
@@ -128,10 +128,11 @@ class Evaluator:
         self._inside = len(atomic_numbers)
         self._numbers = np.array([*atomic_numbers, *([1] * len(self.links))], dtype=np.int64)
         self._labels = labels
+        self._bonds = tuple(bonds)
         self._whole = WholeMaker(self._inside, bonds)
+        self._offsets: Array | None = None
         self._neighbours: Any = None
-        self._first = True
-        self._warned = False
+        self._warned: set[str] = set()
 
     @property
     def atoms(self) -> int:
@@ -213,9 +214,8 @@ class Evaluator:
         inside = np.array(positions[: self._inside], dtype=np.float64)
         invariant = self.card.frame == "invariant"
         if box is not None and not self.periodic and invariant:
-            inside, spread = self._whole.apply(inside, box)
-            self._check_spread(spread, smallest_height(box))
-        self._first = False
+            inside, offsets = self._whole.apply(inside, box)
+            self._check_whole(inside, offsets, box)
         directions, lengths = np.zeros((len(self.links), 3)), np.zeros(len(self.links))
         added = np.zeros((len(self.links), 3))
         for i, link in enumerate(self.links):
@@ -289,19 +289,26 @@ class Evaluator:
             result[link.inside] += force - outside
         return result
 
-    def _check_spread(self, spread: float, height: float) -> None:
-        if spread <= 0.5 * height or self._warned:
-            return
-        error = EvaluationError(
-            "region",
-            f"molecules {spread:.4g} nm apart",
-            f"at most half the smallest height of the box, {height:.4g} nm: beyond, the image to use is ambiguous",
-            "use a larger box, a region whose molecules stay together, or a periodic potential",
-        )
-        if self._first:
+    def _check_whole(self, whole: Array, offsets: Array, box: Array) -> None:
+        """Refuse a region that is no cluster at the first evaluation, and warn once where it becomes none later."""
+        error = cluster_error(whole, self._bonds, box, lambda index: self._name(np.array([index])))
+        if error is not None and self._offsets is None:
             raise error
-        self._warned = True
-        warn(str(error), RuntimeWarning)
+        if error is not None and "extent" not in self._warned:
+            self._warned.add("extent")
+            warn(str(error), RuntimeWarning)
+        half = 0.5 * float(np.diag(box).min())
+        reaches = self.card.long_range is True or self.card.cutoff is None or self.card.cutoff_nm > half
+        last, self._offsets = self._offsets, offsets
+        jumped = last is not None and bool((np.linalg.norm(offsets - last, axis=1) > half).any())
+        if jumped and reaches and "jump" not in self._warned:
+            self._warned.add("jump")
+            warn(
+                "a molecule of the region has passed half the box from its first one, so the potential, which reaches "
+                "as far, sees another of its images from now on, and its forces have jumped. Use a larger box, hold "
+                "the region together, or give the potential the box with periodic=True.",
+                RuntimeWarning,
+            )
 
     def _check_finite(self, energies: Array, forces: Array | None, atoms: Array) -> None:
         remedy = "look at the last good state: atoms may be too close, or too far from what the potential knows"

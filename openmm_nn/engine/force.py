@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import native
 from ..errors import NativeExtensionError, ParameterError, UnsupportedError, warn
+from ..geometry import topology_box
 from ..model.card import ModelCard
 from ..model.card_values import energy_offset
 from .force_arguments import (
@@ -138,13 +139,16 @@ def create_force(
     card = source.card
     particles = check_atoms(atoms, topology)
     numbers = check_numbers(card, particles, atomic_numbers, topology)
+    boxed = check_periodic(card, periodic, whole=atoms is None, topology=topology)
+    if boxed and topology is not None:
+        topology_box(topology)
     checked_links = check_links(tuple(links), particles, None if topology is None else topology.getNumAtoms())
     request = _Request(
         particles=particles or (),
         numbers=numbers,
         links=checked_links,
         bonds=check_bonds(bonds, topology, particles, len(numbers) or None),
-        periodic=check_periodic(card, periodic, whole=atoms is None, topology=topology),
+        periodic=boxed,
         charge=check_charge(card, charge),
         multiplicity=check_multiplicity(card, multiplicity),
         force_group=check_group(force_group),
@@ -224,6 +228,7 @@ def _apply_card(force: Any, card: ModelCard) -> None:
         card.cutoff_nm,
         card.frame == "invariant",
         card.committee_size,
+        card.long_range is True,
     )
     force.setEnergyOffset(energy_offset(card, force.getAtomicNumbers(), force.getNumLinks()))
 

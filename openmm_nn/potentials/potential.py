@@ -220,7 +220,7 @@ class Potential:
         )
         members = card.committee_size > 1 and not card.returns_forces
         values = potential_parameters(card, parameters)
-        result = evaluator.evaluate(x, None if box is None else as_box(box), values, members=members)
+        result = evaluator.evaluate(x, None if box is None else as_box(box, numbers), values, members=members)
         forces = np.zeros((0, 3)) if result.forces is None else result.forces
         return Evaluation(result.energy, forces, result.energy_std, result.forces_std)
 

@@ -9,9 +9,10 @@ import openmm
 
 from ..engine.force import Link, create_force
 from ..errors import ParameterError, ParticleError
+from ..geometry import topology_box
 from ..potentials.potential import Potential
 from ..selection import select_atoms
-from ..units import MASS_UNIT, in_unit
+from ..units import MASS_UNIT, in_nanometers, in_unit
 
 if TYPE_CHECKING:
     from openmm.app import Topology
@@ -175,7 +176,8 @@ def create_system(
     >>> create_system(topology, load_potential(lambda positions: (positions**2).sum())).getNumParticles()
     1
     """
-    box = topology.getPeriodicBoxVectors()
+    believed = periodic is not False and potential.card.periodic != "never"
+    box = topology_box(topology) if believed else topology.getPeriodicBoxVectors()
     if box is None and (periodic or potential.card.periodic == "always"):
         raise ParameterError(
             "topology", "one without box vectors, for a periodic potential", "one with a box",
@@ -190,7 +192,7 @@ def create_system(
             )  # fmt: skip
         system.addParticle(mass)
     if box is not None:
-        system.setDefaultPeriodicBoxVectors(*box)
+        system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*vector) for vector in in_nanometers(box).tolist()))
     add_neural_force(
         system,
         potential,

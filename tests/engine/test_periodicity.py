@@ -1,7 +1,5 @@
 """What a region in a periodic box looks like to the model: whole, at the nearest image, or with the box."""
 
-import warnings
-
 import numpy as np
 import openmm as mm
 import pytest
@@ -174,33 +172,6 @@ def test_true_nearest_image_where_reducing_is_not_enough(models: ModelSet, engin
         expected, _ = wide_oracle(np.array([[0.0, 0.0, 0.0], shortest]), [1, 8])
         np.testing.assert_allclose(energy_of(context, GROUP), expected, rtol=1e-9)
     assert differing > 5
-
-
-def test_too_far_apart_at_the_first_evaluation(models: ModelSet, platform: PlatformCase, engine: str) -> None:
-    system = bare_system(2, box=BOXES["rectangular"])
-    make_periodic(system)
-    system.addForce(models.pair("plain", wide=True).create_force(atomic_numbers=[1, 8]))
-    context = platform.context(system, np.array([[0.0, 0.0, 0.0], [0.99, 0.3, 0.2]]))
-    with pytest.raises(mm.OpenMMException, match=r"(?i)half|image|extent|apart"):
-        energy_of(context, GROUP)
-
-
-def test_too_far_apart_later_is_a_warning(models: ModelSet, engine: str, capfd: pytest.CaptureFixture[str]) -> None:
-    system = bare_system(2, box=BOXES["rectangular"])
-    make_periodic(system)
-    system.addForce(models.pair("plain", wide=True).create_force(atomic_numbers=[1, 8]))
-    context = REFERENCE.context(system, np.array([[0.0, 0.0, 0.0], [0.2, 0.1, 0.0]]))
-    energy_of(context, GROUP)
-    far = np.array([[0.0, 0.0, 0.0], [0.9, 0.6, 0.2]])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for _ in range(2):
-            context.setPositions(far)
-            found = energy_of(context, GROUP)
-    np.testing.assert_allclose(found, wide_oracle(far, [1, 8])[0], rtol=1e-10)
-    said = [str(w.message) for w in caught]
-    output = capfd.readouterr()
-    assert (len(said) == 1) != (output.err.strip() != ""), (said, output.err)
 
 
 def test_absolute_frame_is_left_alone(models: ModelSet, platform: PlatformCase, engine: str) -> None:

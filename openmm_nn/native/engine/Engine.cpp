@@ -3,6 +3,7 @@
 #include "openmm/OpenMMException.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
@@ -18,6 +19,10 @@ using std::map;
 using std::string;
 using std::to_string;
 using std::vector;
+
+// A box is narrower than the shortest bond between two atoms of one element that are heavier than hydrogen (nm), or holds
+// more atoms in a cubic nanometre than hydrogen does at the highest pressure of experiments: geometry.py has the sources.
+static const double smallestBoxHeight = 0.109, densestMatter = 700.0;
 
 // Below this many atoms a second thread costs more than it saves, since torch's threads wait by spinning on the cores
 // that OpenMM's threads want.  A larger model that runs beside them leaves them one core.  The property "threads"
@@ -54,8 +59,10 @@ static bool isFinite(const Vec3& v) {
 }
 
 Engine::Engine(const NeuralForce& force, const System& system, bool platformDouble, bool concurrent, const string& device) :
-        platformDouble(platformDouble), concurrent(concurrent), device(device), firstEvaluation(true), warnedOfSpread(false), warm(false), numEvaluations(0), numWarmups(0), numAtoms(0), numEdges(0), numBytes(0) {
+        platformDouble(platformDouble), concurrent(concurrent), device(device), firstEvaluation(true), warnedOfExtent(false), warnedOfJump(false), warm(false), numMassive(0), numEvaluations(0), numWarmups(0), numAtoms(0), numEdges(0), numBytes(0) {
     keepFreedMemory();
+    for (int i = 0; i < system.getNumParticles(); i++)
+        numMassive += (system.getParticleMass(i) > 0.0 ? 1 : 0);
     particles = force.getParticles();
     if (particles.empty())
         for (int i = 0; i < system.getNumParticles(); i++)
@@ -89,7 +96,6 @@ Engine::Engine(const NeuralForce& force, const System& system, bool platformDoub
         derivativeNames.push_back(force.getEnergyParameterDerivativeName(i));
     periodic = force.usesPeriodicBoundaryConditions();
     makeWhole = (!periodic && system.usesPeriodicBoundaryConditions());
-    vector<std::pair<int, int> > bonds;
     for (int i = 0; i < force.getNumBonds(); i++) {
         int a, b;
         force.getBondParameters(i, a, b);
@@ -148,17 +154,73 @@ void Engine::throwBadPosition(int particle) const {
             "The simulation has become unstable, or the positions that were set are not numbers; look at the last good state");
 }
 
-void Engine::checkSpread(double spread, const Vec3* boxVectors) {
-    const double height = Box({boxVectors[0], boxVectors[1], boxVectors[2]}).smallestHeight();
-    if (spread <= 0.5*height || warnedOfSpread)
+void Engine::checkExtents(const vector<Vec3>& whole, const Box& box) {
+    // Positions in single precision, and atoms exactly half an edge apart, are no reason to stop.
+    const double tolerance = 1e-6;
+    const std::array<Extent, 3> extents = findExtents(whole);
+    int axis = -1;
+    for (int k = 0; k < 3 && axis == -1; k++)
+        if (!(extents[k].length <= 0.5*box.edges()[k]*(1.0+tolerance)))
+            axis = k;
+    if (axis == -1 || warnedOfExtent)
         return;
     std::stringstream message;
-    message << "NeuralForce: a molecule of the region is " << spread << " nm away from the first one, more than half the smallest "
-            "height of the periodic box (" << height << " nm), so which of its images the potential should see is ambiguous.";
+    auto isTorn = [&](const std::pair<int, int>& bond) {
+        Vec3 vector = whole[bond.first]-whole[bond.second], rest = vector-box.minimumImage(vector);
+        return rest.dot(rest) > tolerance;
+    };
+    const auto torn = std::find_if(bonds.begin(), bonds.end(), isTorn);
+    if (torn != bonds.end())
+        message << "NeuralForce: the region is bonded to its own periodic image, as a polymer, a sheet or a crystal is: the bond of "
+                << describeAtom(torn->first) << " and " << describeAtom(torn->second) << " leads to the next box, so the region cannot be a cluster. "
+                "Give the potential the box with periodic=True";
+    else
+        message << "NeuralForce: the region reaches " << extents[axis].length << " nm along " << "xyz"[axis] << ", from " << describeAtom(extents[axis].first) << " to "
+                << describeAtom(extents[axis].last) << ", which is more than half the box (" << box.edges()[axis] << " nm): the potential sees these two where they are, "
+                "and the other forces act between nearer images of them. Use a larger box, a smaller region, or give the potential the box with periodic=True";
     if (firstEvaluation)
-        throw OpenMMException(message.str()+" Use a larger box, a region whose molecules stay together, or a periodic potential");
-    std::cerr << "WARNING: " << message.str() << " The nearest image is used." << std::endl;
-    warnedOfSpread = true;
+        throw OpenMMException(message.str());
+    std::cerr << "WARNING: " << message.str() << "." << std::endl;
+    warnedOfExtent = true;
+}
+
+bool Engine::hasJumped(const vector<Vec3>& offsets, const Box& box) {
+    const Vec3 edges = box.edges();
+    const double far = 0.5*std::min({edges[0], edges[1], edges[2]});
+    bool jumped = false;
+    for (size_t i = 0; i < lastOffsets.size() && !jumped; i++) {
+        Vec3 change = offsets[i]-lastOffsets[i];
+        jumped = (change.dot(change) > far*far);
+    }
+    lastOffsets = offsets;
+    return jumped;
+}
+
+void Engine::checkJump(bool jumped, const Box& box) {
+    const Vec3 edges = box.edges();
+    const bool reaches = (signature.longRange || signature.cutoff == 0.0 || signature.cutoff > 0.5*std::min({edges[0], edges[1], edges[2]}));
+    firstEvaluation = false;
+    if (!jumped || !reaches || warnedOfJump)
+        return;
+    std::cerr << "WARNING: NeuralForce: a molecule of the region has passed half the box from its first one (that of " << describeAtom(0) << "), so the potential, "
+            "which reaches as far, sees another of its images from now on, and its forces have jumped. Use a larger box, hold the region together, "
+            "or give the potential the box with periodic=True." << std::endl;
+    warnedOfJump = true;
+}
+
+void Engine::checkPlaced(const float* extents, bool jumped, const Vec3* boxVectors, const std::function<vector<double>()>& positions) {
+    const Box box = {boxVectors[0], boxVectors[1], boxVectors[2]};
+    bool tooLong = false;
+    for (int k = 0; k < 3; k++)
+        tooLong |= !(extents[k] <= 0.5*box.edges()[k]);
+    if (tooLong && !warnedOfExtent) {
+        const vector<double> x = positions();
+        vector<Vec3> whole(numInside);
+        for (int i = 0; i < numInside; i++)
+            whole[i] = Vec3(x[3*i], x[3*i+1], x[3*i+2])*signature.lengthFactor;
+        checkExtents(whole, box);
+    }
+    checkJump(jumped, box);
 }
 
 void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const ParameterSource& parameters) {
@@ -172,9 +234,10 @@ void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const Param
     if (makeWhole && signature.invariant) {
         vector<Vec3> outside(positions.begin()+numInside, positions.end());
         positions.resize(numInside);
-        double spread = wholeMaker->apply(positions, box);
+        vector<Vec3> offsets = wholeMaker->apply(positions, box);
+        checkExtents(positions, box);
+        checkJump(hasJumped(offsets, box), box);
         positions.insert(positions.end(), outside.begin(), outside.end());
-        checkSpread(spread, boxVectors);
     }
 
     // Place the link atoms.
@@ -216,7 +279,7 @@ void Engine::prepare(vector<Vec3> positions, const Vec3* boxVectors, const Param
 }
 
 void Engine::prepareModel(const Vec3* boxVectors, const ParameterSource& parameters) {
-    firstEvaluation = false;
+    checkBox(boxVectors);
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++)
             inputs.box[3*i+k] = (periodic ? boxVectors[i][k]/signature.lengthFactor : 0.0);
@@ -226,13 +289,17 @@ void Engine::prepareModel(const Vec3* boxVectors, const ParameterSource& paramet
 
     if (neighborList)
         neighborList->compute(inputs, periodic);
-    else
-        checkBox(boxVectors);
 }
 
 void Engine::checkBox(const Vec3* boxVectors) const {
+    if (!periodic && !makesWhole())
+        return;
     const double height = Box({boxVectors[0], boxVectors[1], boxVectors[2]}).smallestHeight();
-    if (periodic && signature.cutoff > 0.5*height)
+    const double volume = boxVectors[0][0]*boxVectors[1][1]*boxVectors[2][2];
+    if (!(height >= smallestBoxHeight && volume*densestMatter >= numMassive))
+        throw OpenMMException("NeuralForce: the periodic box is "+formatted(boxVectors[0])+", "+formatted(boxVectors[1])+", "+formatted(boxVectors[2])+
+                " nm for "+to_string(numMassive)+" atoms, which is no box that they fit into. Set the box of the structure, or make the System without one");
+    if (periodic && !signature.usesEdges() && signature.cutoff > 0.5*height)
         throw OpenMMException("NeuralForce: the potential's cutoff is "+to_string(signature.cutoff)+" nm, more than half the smallest height of the periodic box ("+
                 to_string(height)+" nm), and it finds its own neighbours among nearest images only. Use a larger box, or a potential that takes edges");
 }
@@ -342,10 +409,8 @@ void Engine::evaluate(const vector<Vec3>& positions, const Vec3* box, const Para
         projectLinkForces(outputs.forces, getForceFactor(parameters), result.forces);
 }
 
-const vector<double>& Engine::evaluatePlaced(const vector<double>& positions, double spread, const Vec3* box, const ParameterSource& parameters,
+const vector<double>& Engine::evaluatePlaced(const vector<double>& positions, const Vec3* box, const ParameterSource& parameters,
         bool includeForces, Result& result) {
-    if (makesWhole())
-        checkSpread(spread, box);
     inputs.positions = positions;
     prepareModel(box, parameters);
     ModelRequest request = makeRequest(includeForces);

@@ -90,11 +90,10 @@ public:
      * Evaluate the model for atoms that a device has placed.
      *
      * @param positions  (N,3), of the model's atoms in its units
-     * @param spread     the largest distance of a component of the region from the first one, nm
      * @return the forces (N,3) of the model in its units; energy and derivatives go to the result
      */
-    const std::vector<double>& evaluatePlaced(const std::vector<double>& positions, double spread, const OpenMM::Vec3* box,
-            const ParameterSource& parameters, bool includeForces, Result& result);
+    const std::vector<double>& evaluatePlaced(const std::vector<double>& positions, const OpenMM::Vec3* box, const ParameterSource& parameters,
+            bool includeForces, Result& result);
     /** Which derivatives by parameters are needed, and whether forces are. */
     ModelRequest makeRequest(bool includeForces) const;
     /** Convert energies and derivatives to what the platform takes. */
@@ -107,9 +106,16 @@ public:
     }
     /** Throw because the position of a particle, by its index among those of the engine, is not finite. */
     void throwBadPosition(int particle) const;
-    /** Throw if a region may be in several images of itself. */
-    void checkSpread(double spread, const OpenMM::Vec3* box);
-    /** Throw if the box is too small for a model that finds its own neighbours. */
+    /**
+     * Throw, or later in a run warn once, if a device has made a region whole in which a vector between two atoms is not
+     * its minimum image.
+     *
+     * @param extents    how far the region reaches along x, y and z, nm
+     * @param jumped     whether a component is at another image than before
+     * @param positions  gives positions (N,3) of the model's atoms in its units
+     */
+    void checkPlaced(const float* extents, bool jumped, const OpenMM::Vec3* box, const std::function<std::vector<double>()>& positions);
+    /** Throw if the box cannot be one, or is too small for a model that finds its own neighbours. */
     void checkBox(const OpenMM::Vec3* box) const;
     /** Throw if anything is not finite, with the atom that it is about. */
     void checkFinite(const std::vector<double>& positions, const ModelRequest& request, const ModelOutputs& outputs) const;
@@ -123,6 +129,9 @@ private:
     void prepareModel(const OpenMM::Vec3* box, const ParameterSource& parameters);
     void run(const ModelRequest& request);
     std::string describeAtom(int modelAtom) const;
+    void checkExtents(const std::vector<OpenMM::Vec3>& whole, const Box& box);
+    void checkJump(bool jumped, const Box& box);
+    bool hasJumped(const std::vector<OpenMM::Vec3>& offsets, const Box& box);
     double getScale(const ParameterSource& parameters) const;
     void projectLinkForces(const std::vector<double>& modelForces, double factor, std::vector<OpenMM::Vec3>& forces) const;
 
@@ -136,7 +145,10 @@ private:
     std::vector<std::string> derivativeNames;
     bool periodic, makeWhole, platformDouble, concurrent;
     std::string device;
-    bool firstEvaluation, warnedOfSpread, warm;
+    bool firstEvaluation, warnedOfExtent, warnedOfJump, warm;
+    int numMassive;             // particles of the System that have a mass
+    std::vector<std::pair<int, int> > bonds; // inside the region
+    std::vector<OpenMM::Vec3> lastOffsets;   // of its components
     std::unique_ptr<WholeMaker> wholeMaker;
     std::unique_ptr<NeighborList> neighborList;
     std::shared_ptr<ModelRunner> runner;

@@ -37,6 +37,23 @@ Vec3 Box::nearestImage(const Vec3& delta) const {
     return best;
 }
 
+std::array<Extent, 3> OpenMMNN::findExtents(const vector<Vec3>& positions) {
+    std::array<Extent, 3> extents;
+    for (int k = 0; k < 3; k++) {
+        Extent& extent = extents[k];
+        extent = {0.0, 0, 0};
+        for (size_t i = 1; i < positions.size(); i++) {
+            if (positions[i][k] < positions[extent.first][k])
+                extent.first = (int) i;
+            if (positions[i][k] > positions[extent.last][k])
+                extent.last = (int) i;
+        }
+        if (!positions.empty())
+            extent.length = positions[extent.last][k]-positions[extent.first][k];
+    }
+    return extents;
+}
+
 WholeMaker::WholeMaker(int numAtoms, const vector<pair<int, int> >& bonds) {
     vector<vector<int> > neighbors(numAtoms);
     for (auto& bond : bonds) {
@@ -59,9 +76,9 @@ WholeMaker::WholeMaker(int numAtoms, const vector<pair<int, int> >& bonds) {
     }
 }
 
-double WholeMaker::apply(vector<Vec3>& positions, const Box& box) const {
+vector<Vec3> WholeMaker::apply(vector<Vec3>& positions, const Box& box) const {
     Vec3 first;
-    double largest = 0.0;
+    vector<Vec3> offsets(components.size());
     for (size_t i = 0; i < components.size(); i++) {
         Vec3 centroid;
         for (const Step& step : components[i]) {
@@ -74,11 +91,10 @@ double WholeMaker::apply(vector<Vec3>& positions, const Box& box) const {
             first = centroid;
             continue;
         }
-        Vec3 delta = box.nearestImage(centroid-first);
-        largest = std::max(largest, std::sqrt(delta.dot(delta)));
-        Vec3 shift = first+delta-centroid;
+        offsets[i] = box.nearestImage(centroid-first);
+        Vec3 shift = first+offsets[i]-centroid;
         for (const Step& step : components[i])
             positions[step.atom] += shift;
     }
-    return largest;
+    return offsets;
 }

@@ -2,6 +2,7 @@
 #define OPENMM_NN_GEOMETRY_H_
 
 #include "openmm/Vec3.h"
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,23 @@ struct Box {
     OpenMM::Vec3 minimumImage(OpenMM::Vec3 delta) const;
     /** The shortest of all images of a vector, in a triclinic box too. */
     OpenMM::Vec3 nearestImage(const OpenMM::Vec3& delta) const;
+    /** The edges of the rectangular cell into which minimumImage() brings a vector. */
+    OpenMM::Vec3 edges() const {
+        return OpenMM::Vec3(a[0], b[1], c[2]);
+    }
 };
+
+/** How far atoms reach along an axis, and the two that are farthest apart. */
+struct Extent {
+    double length;
+    int first, last;
+};
+
+/**
+ * How far atoms reach along x, y and z.  The vectors between all of them are minimum images exactly where no extent is
+ * more than half of the box's edge along that axis, since that is the cell into which minimumImage() brings a vector.
+ */
+std::array<Extent, 3> findExtents(const std::vector<OpenMM::Vec3>& positions);
 
 /**
  * Makes a region whole: bonded atoms at minimum image along the region's bond graph, then every further component, as
@@ -35,9 +52,9 @@ public:
     /**
      * Re-image positions in place.
      *
-     * @return the largest distance of a component's centroid from the first one's
+     * @return the vector from the first component's centroid to that of each component
      */
-    double apply(std::vector<OpenMM::Vec3>& positions, const Box& box) const;
+    std::vector<OpenMM::Vec3> apply(std::vector<OpenMM::Vec3>& positions, const Box& box) const;
     /** An atom and the one that it is placed next to, or -1 for the first one of a component. */
     struct Step {
         int atom, parent;

@@ -239,7 +239,7 @@ public:
             return PyBytes_FromStringAndSize($self->getModel().data(), $self->getModel().size());
         }
         void setSignature(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, const std::string& dtype,
-                double lengthFactor, double energyFactor, double cutoff, bool invariant, int committeeSize) {
+                double lengthFactor, double energyFactor, double cutoff, bool invariant, int committeeSize, bool longRange) {
             OpenMMNN::ModelSignature signature;
             signature.inputs = inputs;
             signature.outputs = outputs;
@@ -249,6 +249,7 @@ public:
             signature.cutoff = cutoff;
             signature.invariant = invariant;
             signature.committeeSize = committeeSize;
+            signature.longRange = longRange;
             $self->setSignature(signature);
         }
         int addLink(int inside, int outside, const std::string& rule, double value) {

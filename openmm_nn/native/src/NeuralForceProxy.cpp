@@ -56,7 +56,7 @@ static void writeSignature(SerializationNode& parent, const ModelSignature& sign
     SerializationNode& node = parent.createChildNode("Signature");
     node.setStringProperty("dtype", signature.dtype).setDoubleProperty("lengthFactor", signature.lengthFactor);
     node.setDoubleProperty("energyFactor", signature.energyFactor).setDoubleProperty("cutoff", signature.cutoff);
-    node.setBoolProperty("invariant", signature.invariant).setIntProperty("committeeSize", signature.committeeSize);
+    node.setBoolProperty("longRange", signature.longRange).setBoolProperty("invariant", signature.invariant).setIntProperty("committeeSize", signature.committeeSize);
     writeNames(node, "Inputs", signature.inputs);
     writeNames(node, "Outputs", signature.outputs);
 }
@@ -68,6 +68,7 @@ static ModelSignature readSignature(const SerializationNode& parent) {
     signature.lengthFactor = node.getDoubleProperty("lengthFactor");
     signature.energyFactor = node.getDoubleProperty("energyFactor");
     signature.cutoff = node.getDoubleProperty("cutoff");
+    signature.longRange = node.getBoolProperty("longRange", false);
     signature.invariant = node.getBoolProperty("invariant");
     signature.committeeSize = node.getIntProperty("committeeSize");
     signature.inputs = readNames(node, "Inputs");

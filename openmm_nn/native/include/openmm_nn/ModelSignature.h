@@ -18,6 +18,7 @@ public:
     double lengthFactor = 1.0;            // nm per length unit of the model
     double energyFactor = 1.0;            // kJ/mol per energy unit of the model
     double cutoff = 0.0;                  // nm, 0 for none
+    bool longRange = false;               // it reaches beyond its cutoff
     bool invariant = false;               // the energy does not depend on where the origin is
     int committeeSize = 1;
 

@@ -65,13 +65,14 @@ DEVICE mixed3 nearestImage(mixed3 delta, BOX_TYPES) {
 
 KERNEL void placeAtoms(BOX_TYPES, POSQ_TYPES, GLOBAL const int* RESTRICT parents, GLOBAL const int* RESTRICT componentStarts,
         GLOBAL const int* RESTRICT componentAtoms, GLOBAL const int2* RESTRICT linkAtoms, GLOBAL const mixed* RESTRICT linkValues,
-        GLOBAL mixed4* RESTRICT places, GLOBAL mixed4* RESTRICT centroids, GLOBAL mixed4* RESTRICT linkFrames,
-        GLOBAL model* RESTRICT positions, GLOBAL float* RESTRICT status) {
+        GLOBAL mixed4* RESTRICT places, GLOBAL mixed4* RESTRICT centroids, GLOBAL mixed4* RESTRICT offsets,
+        GLOBAL mixed4* RESTRICT linkFrames, GLOBAL model* RESTRICT positions, GLOBAL float* RESTRICT status) {
     LOCAL mixed sums[3*BLOCK_SIZE];
-    LOCAL int bad;
+    LOCAL mixed ends[6*BLOCK_SIZE];
+    LOCAL int bad, jumped;
     if (LOCAL_ID == 0) {
         bad = 0;
-        status[SPREAD] = 0;
+        jumped = 0;
         status[BAD_FORCE] = 0;
     }
     SYNC_THREADS
@@ -120,7 +121,11 @@ KERNEL void placeAtoms(BOX_TYPES, POSQ_TYPES, GLOBAL const int* RESTRICT parents
         if (c > 0) {
             mixed4 centroid = centroids[c];
             mixed3 delta = nearestImage(make_mixed3(centroid.x-first.x, centroid.y-first.y, centroid.z-first.z), BOX);
-            centroids[c].w = sqrt(square(delta));
+            mixed4 before = offsets[c];
+            mixed far = 0.5f*min(ax, min(by, cz));
+            if (before.w != 0 && square(make_mixed3(delta.x-before.x, delta.y-before.y, delta.z-before.z)) > far*far)
+                jumped = 1;
+            offsets[c] = make_mixed4(delta.x, delta.y, delta.z, 1);
             mixed3 shift = make_mixed3(first.x+delta.x-centroid.x, first.y+delta.y-centroid.y, first.z+delta.z-centroid.z);
             for (int k = componentStarts[c]; k < componentStarts[c+1]; k++) {
                 mixed4 place = places[componentAtoms[k]];
@@ -128,11 +133,31 @@ KERNEL void placeAtoms(BOX_TYPES, POSQ_TYPES, GLOBAL const int* RESTRICT parents
             }
         }
     SYNC_THREADS
-    if (LOCAL_ID == 0) {
-        mixed spread = 0;
-        for (int c = 1; c < NUM_COMPONENTS; c++)
-            spread = max(spread, centroids[c].w);
-        status[SPREAD] = (float) spread;
+#endif
+#ifdef MAKE_WHOLE
+
+    // How far the region reaches along x, y and z.
+
+    mixed4 low = places[0], high = low;
+    for (int i = LOCAL_ID; i < NUM_INSIDE; i += LOCAL_SIZE) {
+        mixed4 place = places[i];
+        low = make_mixed4(min(low.x, place.x), min(low.y, place.y), min(low.z, place.z), 0);
+        high = make_mixed4(max(high.x, place.x), max(high.y, place.y), max(high.z, place.z), 0);
+    }
+    ends[6*LOCAL_ID] = low.x;
+    ends[6*LOCAL_ID+1] = low.y;
+    ends[6*LOCAL_ID+2] = low.z;
+    ends[6*LOCAL_ID+3] = high.x;
+    ends[6*LOCAL_ID+4] = high.y;
+    ends[6*LOCAL_ID+5] = high.z;
+    SYNC_THREADS
+    if (LOCAL_ID < 3) {
+        mixed first = ends[LOCAL_ID], last = ends[LOCAL_ID+3];
+        for (int i = 1; i < LOCAL_SIZE; i++) {
+            first = min(first, ends[6*i+LOCAL_ID]);
+            last = max(last, ends[6*i+LOCAL_ID+3]);
+        }
+        status[EXTENT+LOCAL_ID] = (float) (last-first);
     }
 #endif
 
@@ -194,8 +219,10 @@ KERNEL void placeAtoms(BOX_TYPES, POSQ_TYPES, GLOBAL const int* RESTRICT parents
         positions[3*i+2] = (place.z-sums[2])*UNIT;
     }
 #endif
-    if (LOCAL_ID == 0)
+    if (LOCAL_ID == 0) {
+        status[JUMPED] = jumped;
         status[BAD_POSITION] = bad;
+    }
 }
 
 KERNEL void addForces(mixed factor, GLOBAL const model* RESTRICT forces, GLOBAL const int2* RESTRICT linkAtoms, GLOBAL const mixed* RESTRICT linkValues,
@@ -284,6 +311,8 @@ DeviceGeometry::DeviceGeometry(ComputeContext& cc, const Engine& engine, bool do
         fill(cc, linkValues, vector<float>(values.begin(), values.end()), "regionLinkValues");
     places.initialize(cc, numAtoms, 4*mixedSize, "regionPlaces");
     centroids.initialize(cc, starts.size(), 4*mixedSize, "regionCentroids");
+    offsets.initialize(cc, starts.size(), 4*mixedSize, "regionOffsets");
+    cc.clearBuffer(offsets);
     linkFrames.initialize(cc, std::max(numLinks, 1), 4*mixedSize, "regionLinkFrames");
     const int modelSize = (doubleModel ? sizeof(double) : sizeof(float));
     positions.initialize(cc, 3*numAtoms, modelSize, "modelPositions");
@@ -305,7 +334,8 @@ DeviceGeometry::DeviceGeometry(ComputeContext& cc, const Engine& engine, bool do
     defines["PADDED_NUM_ATOMS"] = cc.intToString(cc.getPaddedNumAtoms());
     defines["UNIT"] = "((mixed) "+exact(1.0/engine.getSignature().lengthFactor)+(mixedIsDouble ? "" : "f")+")";
     defines["FORCE_LIMIT"] = "2147483647.0f"; // OpenMM accumulates forces as 64 bit fixed point numbers with 32 bits after the point
-    defines["SPREAD"] = cc.intToString(Spread);
+    defines["EXTENT"] = cc.intToString(ExtentX);
+    defines["JUMPED"] = cc.intToString(Jumped);
     defines["BAD_POSITION"] = cc.intToString(BadPosition);
     defines["BAD_FORCE"] = cc.intToString(BadForce);
     if (makeWhole)
@@ -322,7 +352,7 @@ DeviceGeometry::DeviceGeometry(ComputeContext& cc, const Engine& engine, bool do
     placeKernel->addArg(slots.getArray());
     if (cc.getUseMixedPrecision())
         placeKernel->addArg(cc.getPosqCorrection());
-    for (ComputeArray* array : {&parents, &componentStarts, &componentAtoms, &linkAtoms, &linkValues, &places, &centroids, &linkFrames, &positions, &status})
+    for (ComputeArray* array : {&parents, &componentStarts, &componentAtoms, &linkAtoms, &linkValues, &places, &centroids, &offsets, &linkFrames, &positions, &status})
         placeKernel->addArg(*array);
     addKernel = program->createKernel("addForces");
     addKernel->addArg();

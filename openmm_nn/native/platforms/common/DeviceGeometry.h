@@ -26,7 +26,8 @@ public:
     void addForces(double factor);
     /** What the kernels found, as single precision numbers. */
     enum StatusField {
-        Spread,         // see WholeMaker::apply(), nm
+        ExtentX, ExtentY, ExtentZ, // of the region made whole, nm
+        Jumped,         // 1 where a component of the region is at another image than before
         BadPosition,    // one more than the index of a particle whose position is not finite, or 0
         BadForce,       // 1 where a force is not finite, or more than the platform can hold; it was not added
         StatusSize
@@ -40,7 +41,7 @@ private:
     const bool mixedIsDouble;
     int numParticles, blockSize;
     ParticleSlots slots;
-    OpenMM::ComputeArray parents, componentStarts, componentAtoms, linkAtoms, linkValues, places, centroids, linkFrames;
+    OpenMM::ComputeArray parents, componentStarts, componentAtoms, linkAtoms, linkValues, places, centroids, offsets, linkFrames;
     OpenMM::ComputeKernel placeKernel, addKernel;
 };
 

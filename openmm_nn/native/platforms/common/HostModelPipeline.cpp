@@ -35,7 +35,9 @@ double HostModelPipeline::execute(ContextImpl& context, const Engine::ParameterS
         engine.throwBadPosition((int) status[DeviceGeometry::BadPosition]-1);
     Vec3 box[3];
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);
-    const std::vector<double>& forces = engine.evaluatePlaced(positions, status[DeviceGeometry::Spread], box, parameters, includeForces, result);
+    if (engine.makesWhole())
+        engine.checkPlaced(&status[DeviceGeometry::ExtentX], status[DeviceGeometry::Jumped] != 0, box, [this] { return positions; });
+    const std::vector<double>& forces = engine.evaluatePlaced(positions, box, parameters, includeForces, result);
     if (includeForces) {
         geometry.forces.upload(forces, true);
         geometry.addForces(engine.getForceFactor(parameters));

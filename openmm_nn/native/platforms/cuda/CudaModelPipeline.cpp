@@ -136,8 +136,7 @@ void CudaModelPipeline::updateInputs(ContextImpl& context, const Engine::Paramet
         return;
     if (hasReport)
         checkCuda(cuEventSynchronize(reported), "wait for the previous step"); // which reads what is about to change
-    if (engine.isPeriodic() && !padded)
-        engine.checkBox(vectors);
+    engine.checkBox(vectors);
     const double cutoff = engine.getSignature().cutoff;
     for (int k = 0; padded && engine.isPeriodic() && k < 3; k++)
         if (vectors[k][k] < 2*cutoff)
@@ -272,7 +271,12 @@ void CudaModelPipeline::checkStatus(ContextImpl& context) {
     if (engine.makesWhole()) {
         Vec3 vectors[3];
         context.getPeriodicBoxVectors(vectors[0], vectors[1], vectors[2]);
-        engine.checkSpread(reportedStatus[DeviceGeometry::Spread], vectors);
+        engine.checkPlaced(reportedStatus+DeviceGeometry::ExtentX, reportedStatus[DeviceGeometry::Jumped] != 0, vectors, [this] {
+            ContextSelector selector(cu);
+            vector<double> positions;
+            geometry.positions.download(positions, true);
+            return positions;
+        });
     }
     if (padded) {
         const int64_t found = (int64_t) reportedStatus[DeviceGeometry::StatusSize], capacity = padded->getCapacity();
