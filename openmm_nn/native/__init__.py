@@ -23,7 +23,7 @@ BUILDER = "openmm_nn.native.build"
 COMMAND = f"python -m {BUILDER}"
 MODULE = "openmm_nn_native"
 # A difference in these makes the extension unusable. The hash of the sources is for `build` to compare.
-_MUST_AGREE = ("openmm_nn", "torch", "openmm", "python")
+_MUST_AGREE = ("openmm_nn", "openmm", "python")
 
 _module: ModuleType | None = None
 _reason: str | None = None
@@ -57,7 +57,11 @@ def load() -> ModuleType:
         found, _reason = _find()
         if found is not None:
             try:
-                _module = _import(found)
+                from . import build
+
+                module = _import(found)
+                module.Engines.choose(build.torch_version())
+                _module = module
                 return _module
             except ImportError as error:
                 _reason = f"{found} cannot be imported ({error})"
@@ -176,6 +180,9 @@ def _find() -> tuple[Path | None, str]:
             for name in _MUST_AGREE
             if info.get(name) != expected[name]
         ]
+        torch, engines = build.torch_version(), build.engines(prefix)
+        if torch not in engines:
+            wrong.append(f"torch {', '.join(engines) or 'of no version'}, but this is torch {torch}")
         if not wrong:
             if info.get("sources") != expected["sources"]:
                 logger.info("the native extension in %s was built from other sources than those beside it", prefix)

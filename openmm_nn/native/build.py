@@ -33,11 +33,13 @@ __all__ = [
     "cache_directory",
     "candidate_prefixes",
     "current_build_info",
+    "engines",
     "links_own_runtime",
     "missing_packages",
     "package_prefix",
     "read_build_info",
     "source_hash",
+    "torch_version",
 ]
 
 logger = logging.getLogger("openmm_nn.native.build")
@@ -49,6 +51,7 @@ MINIMUM_SWIG = (4, 4)
 _PLATFORMS = {"reference": "Reference", "cpu": "Reference", "opencl": "OpenCL", "cuda": "CUDA", "hip": "HIP"}
 _LIBRARY_SUFFIXES = (".so", ".dylib")
 _SOURCE = Path(__file__).resolve().parent
+_ENGINE = "torch-"
 
 
 class BuildError(RuntimeError):
@@ -75,11 +78,21 @@ def current_build_info() -> dict[str, str]:
     """Return what ``build_info.json`` must say for the extension to fit this environment and these sources."""
     return {
         "openmm_nn": _assigned(_SOURCE.parent / "_version.py", "__version__"),
-        "torch": _version("torch", "__version__"),
-        "openmm": _version("openmm", "short_version"),
+        "openmm": _minor(_version("openmm", "short_version")),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "sources": source_hash(),
     }
+
+
+def torch_version(directory: Path | None = None) -> str:
+    """Return the minor version of torch, that of this environment or the one in a directory, without importing it."""
+    directory = directory or _package_directory("torch")
+    return "none" if directory is None else _minor(_assigned(directory / "version.py", "__version__"))
+
+
+def engines(prefix: Path) -> list[str]:
+    """Return the minor versions of torch that the extension in `prefix` has an engine for, such as ``2.13``."""
+    return sorted(path.name.removeprefix(_ENGINE) for path in prefix.glob(f"{_ENGINE}*"))
 
 
 def read_build_info(prefix: Path) -> dict[str, str] | None:
@@ -109,7 +122,7 @@ def cache_directory() -> Path:
     places = "\n".join(str(_package_directory(name)) for name in ("torch", "openmm", "vesin"))
     digest = hashlib.sha256(places.encode()).hexdigest()[:8]
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    name = f"{info['openmm_nn']}-torch{info['torch']}-openmm{info['openmm']}-{tag}-{digest}"
+    name = f"{info['openmm_nn']}-openmm{info['openmm']}-{tag}-{digest}"
     return root / "openmm_nn" / name
 
 
@@ -142,6 +155,11 @@ def _version(package: str, name: str) -> str:
     return "none" if directory is None else _assigned(directory / "version.py", name)
 
 
+def _minor(version: str) -> str:
+    """Return a version without its patch: torch and OpenMM keep their binary interface from patch to patch only."""
+    return ".".join(version.split(".")[:2])
+
+
 # Finding what is needed
 
 
@@ -167,9 +185,10 @@ def _required_directory(name: str) -> Path:
     return directory
 
 
-def _find_dependencies() -> dict[str, str]:
+def _find_dependencies(torch: Path | None) -> dict[str, str]:
     """Return the directories that CMake is given, found without importing the packages."""
-    torch, openmm, vesin = (_required_directory(name) for name in ("torch", "openmm", "vesin"))
+    torch = torch or _required_directory("torch")
+    openmm, vesin = _required_directory("openmm"), _required_directory("vesin")
     environment = [Path(place) for place in (os.environ.get("CONDA_PREFIX"), sys.prefix) if place]
     places = [openmm.parent / "OpenMM.libs", *environment]
     if override := os.environ.get("OPENMM_DIR"):
@@ -187,7 +206,12 @@ def _find_dependencies() -> dict[str, str]:
         )
     for place in [vesin, *environment]:
         if (place / "include" / "vesin.h").is_file() and _has_library(place / "lib", "libvesin"):
-            return {"OPENMM_DIR": str(openmm_directory), "TORCH_DIR": str(torch), "VESIN_DIR": str(place)}
+            return {
+                "OPENMM_DIR": str(openmm_directory),
+                "TORCH_DIR": str(torch),
+                "TORCH_VERSION": torch_version(torch),
+                "VESIN_DIR": str(place),
+            }
     raise _problem(
         "vesin's header and library",
         f"no include/vesin.h with lib/libvesin in {vesin}",
@@ -260,7 +284,9 @@ def links_own_runtime(compiler: Sequence[str]) -> bool:
     return b"libstdc++.so" not in content and b"libc++.so" not in content
 
 
-def _find_compiler() -> str:
+def _find_compiler(torch: str) -> str:
+    # The headers of torch 2.14 and newer need C++20.
+    standard = "c++20" if tuple(map(int, torch.split("."))) >= (2, 14) else "c++17"
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
     tried = []
     for name in names:
@@ -269,10 +295,10 @@ def _find_compiler() -> str:
             tried.append(f"{name} is not on PATH")
             continue
         program = "#include <optional>\nint main() { return std::optional<int>(0).value(); }\n"
-        options = ["-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
+        options = [f"-std={standard}", "-fsyntax-only", "-x", "c++", "-"]
         result = subprocess.run([*command, *options], input=program, capture_output=True, encoding="utf-8", check=False)
         if result.returncode != 0:
-            tried.append(f"{name} does not compile a program in C++17")
+            tried.append(f"{name} does not compile a program in {standard}")
         elif links_own_runtime(command):
             tried.append(f"{name} puts a copy of libstdc++ into what it links")
         else:
@@ -280,7 +306,7 @@ def _find_compiler() -> str:
     raise _problem(
         "a C++ compiler",
         f"none ({'; '.join(tried)})",
-        "one that compiles C++17 and shares the C++ library with torch and OpenMM",
+        f"one that compiles {standard} and shares the C++ library with torch and OpenMM",
         "set CXX, to /usr/bin/g++ for example; or apt-get install g++ (Debian, Ubuntu), or "
         f"conda install -c conda-forge cxx-compiler; then {COMMAND}",
     )
@@ -413,9 +439,9 @@ def _choose_prefix() -> Path:
     )
 
 
-def _check_platforms(prefix: Path, platforms: Sequence[str]) -> None:
+def _check_platforms(prefix: Path, torch: str, platforms: Sequence[str]) -> None:
     """Check that the kernels of the platforms that were asked for were built."""
-    plugins = prefix / "lib" / "plugins"
+    plugins = prefix / f"{_ENGINE}{torch}" / "plugins"
     for given in platforms:
         name = _PLATFORMS.get(given.lower())
         if name is None:
@@ -431,9 +457,17 @@ def _check_platforms(prefix: Path, platforms: Sequence[str]) -> None:
 
 
 def build(
-    prefix: Path | None = None, *, force: bool = False, jobs: int | None = None, platforms: Sequence[str] = ()
+    prefix: Path | None = None,
+    *,
+    force: bool = False,
+    jobs: int | None = None,
+    platforms: Sequence[str] = (),
+    torch: Path | None = None,
+    portable: bool = False,
 ) -> Path:
     """Build and install the extension, unless one that fits is there.
+
+    Where an extension from the same sources is there already, only the engine for another torch is added to it.
 
     Parameters
     ----------
@@ -446,6 +480,10 @@ def build(
     platforms
         OpenMM platforms whose kernels must be among the result, ``"cuda"`` for example. Without them whatever can be
         built is built.
+    torch
+        Directory of a torch package to build the engine for; by default that of this environment.
+    portable
+        Whether to leave the paths of this machine out of the libraries, as a wheel must.
 
     Returns
     -------
@@ -462,24 +500,24 @@ def build(
     >>> from openmm_nn.native.build import build
     >>> prefix = build()  # doctest: +SKIP
     """
-    expected = current_build_info()
+    expected, version = current_build_info(), torch_version(torch)
     if not force:
         for candidate in candidate_prefixes() if prefix is None else (prefix,):
-            if read_build_info(candidate) == expected:
-                _check_platforms(candidate, platforms)
+            if read_build_info(candidate) == expected and version in engines(candidate):
+                _check_platforms(candidate, version, platforms)
                 logger.info("the native extension is up to date in %s", candidate)
                 return candidate
-    dependencies, programs = _find_dependencies(), _find_programs()
+    dependencies, programs = _find_dependencies(torch), _find_programs()
     _check_swig(programs["swig"])
     _check_python_headers()
-    compiler, cmake = _find_compiler(), programs["cmake"]
-    arguments = _arguments(dependencies, programs)
+    compiler, cmake = _find_compiler(version), programs["cmake"]
+    arguments = [*_arguments(dependencies, programs), f"-DOPENMM_NN_PORTABLE={'ON' if portable else 'OFF'}"]
     target = _choose_prefix() if prefix is None else prefix
     target.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PATH": _search_path(), "CXX": compiler}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parallel = str(jobs or cores or 1)
-    logger.info("building for torch %s and OpenMM %s: about a minute or two", expected["torch"], expected["openmm"])
+    logger.info("building for torch %s and OpenMM %s: about a minute or two", version, expected["openmm"])
     staging = tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent)
     with _object_directory([*arguments, compiler]) as objects, staging as temporary:
         staged = Path(temporary) / "build"
@@ -488,10 +526,14 @@ def build(
         _run([cmake, "--build", str(objects), "--parallel", parallel], "compiling", environment)
         install = [cmake, "--install", str(objects), "--prefix", str(staged)]
         _run(install, "installing", environment)
-        _check_platforms(staged, platforms)
+        _check_platforms(staged, version, platforms)
         _check_wrapper(staged, environment)
         (staged / BUILD_INFO).write_text(json.dumps(expected, indent=2) + "\n")
-        _replace(target, staged)
+        engine = f"{_ENGINE}{version}"
+        if read_build_info(target) == expected and not force:
+            _replace(target / engine, staged / engine)
+        else:
+            _replace(target, staged)
     logger.info("the native extension is in %s", target)
     return target
 
@@ -505,13 +547,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--platform", action="append", default=[], metavar="NAME", help="fail if it cannot be built: cuda"
     )
+    parser.add_argument("--torch", type=Path, metavar="DIR", help="build the engine for the torch package in DIR")
+    parser.add_argument("--portable", action="store_true", help="leave the paths of this machine out, for a wheel")
     parser.add_argument("--cmake-dir", action="store_true", help="build, then write the OpenMMNN_DIR of a C++ project")
     parser.add_argument("--verbose", action="store_true", help="show the output of every step")
     options = parser.parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        prefix = build(options.prefix, force=options.force, jobs=options.jobs, platforms=options.platform)
+        prefix = build(
+            options.prefix,
+            force=options.force,
+            jobs=options.jobs,
+            platforms=options.platform,
+            torch=options.torch,
+            portable=options.portable,
+        )
     except BuildError as error:
         logger.error("%s", error)
         return 1

@@ -335,7 +335,7 @@ def kernel_platforms() -> set[str]:
     """Return the platforms for which the extension in use has kernels, wherever it lies."""
     if not native.available():
         return set()
-    folder = Path(native.load().__file__ or "").parent / "lib" / "plugins"
+    folder = Path(native.load().Engines.getDirectory()) / "plugins"
     return {path.stem.removeprefix("libOpenMMNN") for path in folder.glob("libOpenMMNN*.so")}
 
 

@@ -1,7 +1,7 @@
 # find_package(OpenMMNN): the C++ library of openmm_nn.
 #
 # Defines the target OpenMMNN::OpenMMNN, which brings the headers of openmm_nn and of OpenMM and links both libraries.
-# The kernels, and libtorch with them, are loaded at run time from the directory plugins/ beside the library.
+# The kernels, and libtorch with them, are loaded at run time from the directory torch-<version>/ beside that of the library; see Engines.h.
 #
 # Point CMake here with  -DOpenMMNN_DIR=$(python -m openmm_nn.native.build --cmake-dir)
 # and at OpenMM with     -DOPENMM_DIR=<directory with include/ and lib/>, where it is not the one of the build.

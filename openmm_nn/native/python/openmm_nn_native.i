@@ -6,6 +6,7 @@
 %include <std_string.i>
 
 %{
+#include "openmm_nn/Engines.h"
 #include "openmm_nn/MultistepLangevinIntegrator.h"
 #include "openmm_nn/NeuralForce.h"
 #include "openmm_nn/RegionForce.h"
@@ -184,6 +185,14 @@ def _in(value, unit):
 namespace OpenMMNN {
 
 %feature("autodoc", "0");
+%feature("docstring") Engines "The engines of this installation, one for each minor version of torch.";
+%nodefaultctor Engines;
+class Engines {
+public:
+    static void choose(const std::string& torch);
+    static std::string getDirectory();
+};
+
 %feature("docstring") NeuralForce "A force whose energy is that of a neural potential.  Made by Potential.create_force().";
 %feature("docstring") NeuralForce::trustHash "Trust a compiled model by the SHA-256 of its bytes, for this process.";
 %feature("docstring") NeuralForce::isTrusted "Whether the compiled model with this SHA-256 is trusted.";

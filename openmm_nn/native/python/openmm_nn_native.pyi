@@ -5,6 +5,12 @@ from typing import Any
 
 import openmm
 
+class Engines:
+    @staticmethod
+    def choose(torch: str) -> None: ...
+    @staticmethod
+    def getDirectory() -> str: ...
+
 class NeuralForce(openmm.Force):  # type: ignore[misc]
     """A force whose energy is that of a neural potential. Made by ``Potential.create_force()``."""
 
