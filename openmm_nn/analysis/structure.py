@@ -119,7 +119,7 @@ def compute_structure(
     atoms = as_atoms(traj, region, "region")
     # A region can be several molecules, and these in several images: those of the first one's surroundings are taken.
     whole = whole_region(traj, atoms)
-    heavy = np.array([i for i, atom in enumerate(whole.topology.atoms) if atom.element.symbol != "H"], dtype=np.int64)
+    heavy = np.array([i for i, atom in enumerate(whole.topology.atoms) if atom.element.number != 1], dtype=np.int64)
     heavy = heavy if len(heavy) else np.arange(whole.n_atoms)
     target = whole
     if reference is not None:
@@ -185,7 +185,7 @@ def _hydrogen_bonds(traj: mdtraj.Trajectory, atoms: NDArray[np.int64]) -> dict[s
     counts = {kind: np.zeros(traj.n_frames, dtype=np.int64) for kind in ("within", "given", "accepted")}
     if traj.topology.n_bonds == 0:
         return counts
-    polar = [int(atom) for atom in atoms if traj.topology.atom(atom).element.symbol in ("N", "O", "S", "F")]
+    polar = [int(atom) for atom in atoms if traj.topology.atom(atom).element.number in (7, 8, 16, 9)]
     others = np.setdiff1d(np.arange(traj.n_atoms), atoms)
     hosts = {atom.residue.index for atom in (traj.topology.atom(int(i)) for i in atoms)}
     near: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * traj.n_frames
@@ -263,7 +263,7 @@ def compute_water_rdf(
         return None
     atoms = as_atoms(traj, traj.topology.select("not water") if region is None else region, "region")
     oxygens = np.setdiff1d(traj.topology.select("water and element O"), atoms)
-    heavy = [int(atom) for atom in atoms if traj.topology.atom(int(atom)).element.symbol != "H"]
+    heavy = [int(atom) for atom in atoms if traj.topology.atom(int(atom)).element.number != 1]
     if not len(oxygens) or not heavy:
         return None
     heights = traj.unitcell_volumes / np.linalg.norm(

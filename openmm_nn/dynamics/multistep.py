@@ -152,15 +152,15 @@ def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) ->
         positions = in_nanometers(match)
     except (TypeError, ValueError):
         positions = np.empty(0)
-    if positions.shape != (len(graph.elements), 3) or not np.isfinite(positions).all():
+    if positions.shape != (len(graph.numbers), 3) or not np.isfinite(positions).all():
         raise ParameterError(
             "match",
             f"something of shape {positions.shape}",
-            f"finite positions of shape ({len(graph.elements)}, 3) in nm",
+            f"finite positions of shape ({len(graph.numbers)}, 3) in nm",
             "give those of a minimised hybrid, context.getState(positions=True).getPositions()",
         )
     bonds = list(graph.inner_bonds(source.region.atoms))
-    stretches = measure_stretches(system, positions, SLOW_GROUP, bonds, graph.elements, graph.neighbours)
+    stretches = measure_stretches(system, positions, SLOW_GROUP, bonds, graph.numbers, graph.neighbours)
     periodic = system.usesPeriodicBoundaryConditions()
     for group, sign in ((FAST_GROUP, 1.0), (SLOW_GROUP, -1.0)):
         force = stretch_force(stretches, sign, periodic)

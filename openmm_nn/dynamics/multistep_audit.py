@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from ..errors import EvaluationError, ParameterError
+from ..model.card_values import element_symbol
 from ..systems.hybrid import HybridSystem
 from ..units import thermal_energy
 from .multistep import microcanonical_integrator, multistep_integrator, multistep_system
@@ -431,13 +432,14 @@ class _Geometry:
 
     def __init__(self, hybrid: HybridSystem) -> None:
         system, source = hybrid.system, hybrid._source
-        elements, region = source.graph.elements, hybrid.region.atoms
+        numbers, region = source.graph.numbers, hybrid.region.atoms
         self.masses = np.array(
             [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
         )
         inside = np.zeros(len(self.masses), bool)
         inside[list(region)] = True
-        hydrogen = np.array([element == "H" for element in elements])
+        elements = [element_symbol(number) for number in numbers]
+        hydrogen = np.array([number == 1 for number in numbers])
         groups = {
             "region H": inside & hydrogen,
             "region heavy": inside & ~hydrogen,

@@ -39,7 +39,7 @@ def measure_stretches(
     positions: NDArray[np.float64],
     group: int,
     bonds: Sequence[tuple[int, int]],
-    elements: Sequence[str | None],
+    numbers: Sequence[int],
     neighbours: Sequence[Set[int]],
 ) -> list[Stretch]:
     """Measure what a force group adds to the stretches of terminal atoms, from its forces along the bonds.
@@ -54,7 +54,7 @@ def measure_stretches(
         Of the forces.
     bonds
         Pairs of atoms; those of which not exactly one has a single neighbour are left out.
-    elements, neighbours
+    numbers, neighbours
         Of all atoms, and the atoms that they are bonded to.
 
     Returns
@@ -69,7 +69,7 @@ def measure_stretches(
     x = np.zeros((system.getNumParticles(), 3))
     x[: len(positions)] = positions
 
-    kinds: dict[tuple[str | None, str | None, int, int], list[tuple[int, int, NDArray[np.float64]]]] = {}
+    kinds: dict[tuple[int, int, int, int], list[tuple[int, int, NDArray[np.float64]]]] = {}
     for pair in bonds:
         ends = [atom for atom in pair if len(neighbours[atom]) == 1]
         if len(ends) != 1:
@@ -80,7 +80,7 @@ def measure_stretches(
         if periodic:
             vector = minimum_image(vector, box)
         others = neighbours[inner]
-        kind = (elements[end], elements[inner], len(others), sum(elements[atom] == "H" for atom in others))
+        kind = (numbers[end], numbers[inner], len(others), sum(numbers[atom] == 1 for atom in others))
         kinds.setdefault(kind, []).append((inner, end, vector))
 
     def slope(atom: int, vector: NDArray[np.float64], length: float) -> float:
@@ -93,10 +93,10 @@ def measure_stretches(
         return -float(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)[atom] @ along)
 
     found: list[Stretch] = []
-    for (element, *_), rows in kinds.items():
+    for (number, *_), rows in kinds.items():
         middle = float(np.mean([np.linalg.norm(vector) for _, _, vector in rows]))
         chosen = rows[:: math.ceil(len(rows) / _SAMPLES)]
-        shifts = _DISPLACEMENTS * (1.0 if element == "H" else _HEAVY)
+        shifts = _DISPLACEMENTS * (1.0 if number == 1 else _HEAVY)
         slopes = np.mean([[slope(atom, v, middle + d) for d in shifts] for _, atom, v in chosen], axis=0)
         fitted = np.polynomial.polynomial.polyfit(shifts, slopes, 3)
         if fitted[3] <= 0.0:  # without an end, far from r0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..geometry import minimum_image
+from ..model.card_values import element_symbol
 from ..runs import RunDirectory
 from ..runs.reading import read_table
 
@@ -70,7 +71,7 @@ def _describe(run: RunDirectory, traj: mdtraj.Trajectory, region: NDArray[np.int
             if one in hydrogens:
                 hydrogens[one].append(other)
     links = [(places[q], places[m], rule, value) for q, m, rule, value in _links(run) if q in places and m in places]
-    heavy = np.array([i for i in range(len(region)) if topology.atom(int(region[i])).element.symbol != "H"])
+    heavy = np.array([i for i in range(len(region)) if topology.atom(int(region[i])).element.number != 1])
     heavy = heavy if len(heavy) >= 3 else np.arange(len(region))
     tree = _tree(len(core), inner)
     frames, reference = [], None
@@ -89,7 +90,7 @@ def _describe(run: RunDirectory, traj: mdtraj.Trajectory, region: NDArray[np.int
         frames.append({"t": float(traj.time[frame]), "x": _picometres(main), "w": _picometres(outer), "c":
                        _picometres(np.array(caps).reshape(-1, 3)), "n": shown})  # fmt: skip
     return {
-        "elements": [topology.atom(int(atom)).element.symbol for atom in core],
+        "elements": [element_symbol(topology.atom(int(atom)).element.number) for atom in core],
         "names": [str(topology.atom(int(atom))) for atom in core],
         "region": len(region),
         "bonds": inner,

@@ -280,7 +280,10 @@ def trajectory_atoms(runfile: RunFile, topology: app.Topology) -> tuple[int, ...
 def _advice(runfile: RunFile, region: tuple[int, ...], topology: app.Topology) -> list[str]:
     """Warn of what is allowed but seldom right."""
     inside = set(region)
-    hydrogens = any(atom.index in inside and atom.element is app.element.hydrogen for atom in topology.atoms())
+    hydrogens = any(
+        atom.index in inside and atom.element is not None and atom.element.atomic_number == 1
+        for atom in topology.atoms()
+    )
     if hydrogens and runfile.timestep > _LONG_STEP and runfile.quantity("forcefield", "hydrogen_mass") is None:
         return [
             f"dynamics.timestep is {1000 * runfile.timestep:g} fs, and hydrogens of the region move freely: 0.5 fs is "

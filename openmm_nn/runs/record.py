@@ -13,6 +13,7 @@ from typing import Any
 import openmm
 
 from .._version import __version__
+from ..model.card_values import element_symbol
 from ..systems.hybrid import HybridSystem
 from .preparation import Prepared, integrator_name
 from .runfile import RunFile
@@ -106,7 +107,8 @@ def make_record(
     """
     potential, hybrid = prepared.potential, prepared.hybrid
     atoms = list(prepared.topology.atoms())
-    elements = [atoms[index].element.symbol if atoms[index].element else "" for index in prepared.region]
+    chosen = [atoms[index].element for index in prepared.region]
+    elements = [element_symbol(element.atomic_number) if element else "" for element in chosen]
     return {
         "openmm_nn": __version__,
         "versions": versions(),

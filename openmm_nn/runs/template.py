@@ -13,6 +13,7 @@ from openmm import app, unit
 
 from ..disk import write_atomically
 from ..errors import ParameterError, RunError, warn
+from ..model.card_values import element_symbol
 from ..potentials.loading import available_potentials
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
@@ -183,11 +184,11 @@ def _look(topology: app.Topology, kind: str) -> _Findings:
     return _Findings(
         region=region,
         why=why,
-        elements=frozenset(atom.element.symbol for atom in atoms if atom.element is not None),
+        elements=frozenset(element_symbol(atom.element.atomic_number) for atom in atoms if atom.element is not None),
         whole=everything,
         water=water,
         unknown=unknown,
-        hydrogens=any(atom.element is app.element.hydrogen for atom in atoms),
+        hydrogens=any(atom.element is not None and atom.element.atomic_number == 1 for atom in atoms),
         box=None if box is None else tuple(box[i][i].value_in_unit(unit.nanometer) for i in range(3)),
         density=None if box is None else _density(topology),
     )

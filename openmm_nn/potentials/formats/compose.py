@@ -10,6 +10,7 @@ from typing import Any
 from openmm.app.element import Element
 
 from ...errors import ModelError
+from ...model.card_values import element_symbol
 
 __all__ = ["atomic_number", "dtype_of", "element_types", "is_element", "is_installed", "species_table"]
 
@@ -129,17 +130,20 @@ def element_types(names: Iterable[str], path: Path, remedy: str) -> tuple[str, .
     Returns
     -------
     tuple of str
-        Element symbols.
+        Element symbols; of an isotope that of its element.
 
     Raises
     ------
     ModelError
-        If a name is no element's symbol.
+        If a name is no element's symbol, or two are of one element.
     """
-    symbols = tuple(names)
-    strange = [symbol for symbol in symbols if not is_element(symbol)]
+    names = tuple(names)
+    strange = [name for name in names if not is_element(name)]
     if strange:
         raise ModelError(f"file {path}", f"types named {', '.join(strange)}", "element symbols", remedy)
+    symbols = tuple(element_symbol(atomic_number(name)) for name in names)
+    if len(set(symbols)) < len(symbols):
+        raise ModelError(f"file {path}", f"the types {', '.join(names)}", "one type for each element", remedy)
     return symbols
 
 

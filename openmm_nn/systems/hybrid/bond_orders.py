@@ -3,9 +3,9 @@
 Topologies seldom state bond orders, so they are inferred from evidence, in this sequence; the first that speaks
 decides.
 
-1. A bond to hydrogen is ``X-H``.
-2. The topology's own bond type, where there is one. A bond stated to be single is still tested for an amide and for an
-   aromatic ring, since Kekulé structures call both single.
+1. A contact with a metal is ``metal``, whatever a file calls it. A bond to hydrogen is ``X-H``.
+2. The topology's own bond type, where it is not single. One that is stated to be single goes through all that follows,
+   since Kekulé structures call amides and half of an aromatic ring single, and counts only where nothing else speaks.
 3. The template of a standard amino acid or nucleotide residue, by atom names.
 4. Neighbour counts (in all-atom residues, those with hydrogens). Carbon with four neighbours has single bonds only.
    C(=O)-N and C(=S)-N are ``amide``. A bond between unsaturated atoms of one ring of five to seven, all unsaturated, is
@@ -23,12 +23,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from openmm import app
-
 from .radii import covalent_radius
 from .region import BondGraph, pair
 
 _SINGLE_BOND_FRACTION = 0.96
+
+# Atomic numbers of all that is no metal, metalloids included: their bonds are single bonds of the main group.
+_NO_METALS = {1, 2, *range(5, 11), *range(14, 19), *range(32, 37), *range(51, 55), 85, 86}
+# Single bonds of carbon, nitrogen, oxygen, sulphur, silicon and boron.
+_VALENCES = {6: 4, 7: 3, 8: 2, 16: 2, 14: 4, 5: 3}
 
 _AMINO_ACIDS = {
     *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE", "LEU", "LYS", "MET", "PHE", "PRO", "SER"),
@@ -61,7 +64,7 @@ class BondKind:
     Parameters
     ----------
     kind : str
-        ``single``, ``double``, ``triple``, ``aromatic``, ``amide``, ``conjugated``, ``X-H`` or ``unknown``.
+        ``single``, ``double``, ``triple``, ``aromatic``, ``amide``, ``conjugated``, ``X-H``, ``metal`` or ``unknown``.
     evidence : str
         What the kind was inferred from.
     """
@@ -83,23 +86,33 @@ def bond_kind(graph: BondGraph, first: int, second: int) -> BondKind:
     -------
     BondKind
     """
-    if "H" in (graph.elements[first], graph.elements[second]):
+    if is_metal(graph, first) or is_metal(graph, second):
+        return BondKind("metal", "element")
+    if 1 in (graph.numbers[first], graph.numbers[second]):
         return BondKind("X-H", "element")
 
     stated = graph.types.get(pair(first, second))
     if stated is not None and stated != "single":
         return BondKind(stated, "bond type in the topology")
-    if stated == "single":
-        if _amide(graph, first, second):
-            return BondKind("amide", "neighbours of a bond stated to be single")
-        if _all_atom(graph, first, second) and _aromatic(graph, first, second):
-            return BondKind("aromatic", "ring of a bond stated to be single")
+    found = _by_structure(graph, first, second)
+    if stated is None:
+        return found
+    if found.kind in ("single", "unknown"):
         return BondKind("single", "bond type in the topology")
+    return BondKind(found.kind, f"{found.evidence} of a bond stated to be single")
 
+
+def is_metal(graph: BondGraph, atom: int) -> bool:
+    """Whether an atom is of a metal, whose bonds no hydrogen closes."""
+    return graph.numbers[atom] not in _NO_METALS
+
+
+def _by_structure(graph: BondGraph, first: int, second: int) -> BondKind:
     template = _by_template(graph, first, second)
     if template is not None:
         return BondKind(template, f"residue template {graph.residue_names[first]}")
-
+    if _amide(graph, first, second):
+        return BondKind("amide", "neighbour counts")
     if _all_atom(graph, first, second):
         return _by_neighbours(graph, first, second)
     short = _is_short(graph, first, second)
@@ -112,11 +125,7 @@ def _is_short(graph: BondGraph, first: int, second: int) -> bool | None:
     length = graph.lengths.get(pair(first, second))
     if length is None:
         return None
-    return length < _SINGLE_BOND_FRACTION * sum(covalent_radius(_number(graph, atom)) for atom in (first, second))
-
-
-def _number(graph: BondGraph, atom: int) -> int:
-    return int(app.Element.getBySymbol(graph.elements[atom]).atomic_number)
+    return length < _SINGLE_BOND_FRACTION * sum(covalent_radius(graph.numbers[atom]) for atom in (first, second))
 
 
 def _length_text(graph: BondGraph, first: int, second: int) -> str:
@@ -128,25 +137,25 @@ def _all_atom(graph: BondGraph, first: int, second: int) -> bool:
     near = {first, second}
     for _ in range(3):
         near |= {other for atom in near for other in graph.neighbours[atom]}
-    return any(graph.elements[atom] == "H" for atom in near)
+    return any(graph.numbers[atom] == 1 for atom in near)
 
 
 def _by_template(graph: BondGraph, first: int, second: int) -> str | None:
     residues = graph.residue_names[first], graph.residue_names[second]
     names = graph.names[first], graph.names[second]
-    heavy = {graph.elements[first], graph.elements[second]}
+    heavy = {graph.numbers[first], graph.numbers[second]}
     same = graph.residues[first] == graph.residues[second]
     if all(name in _AMINO_ACIDS for name in residues):
         if not same:
-            return {frozenset("CN"): "amide", frozenset("S"): "single"}.get(frozenset(x for x in heavy if x))
+            return {frozenset((6, 7)): "amide", frozenset((16,)): "single"}.get(frozenset(heavy))
         residue = residues[0]
         other = _OTHER_KINDS.get((residue, frozenset(names)))
         if other is not None:
             return other
         if any(ring.issuperset(names) for ring in _RING_ATOMS.get(residue, ())):
             return "aromatic"
-        oxygen = first if graph.elements[first] == "O" else second
-        if "O" in heavy and len(graph.neighbours[oxygen]) == 1:
+        oxygen = first if graph.numbers[first] == 8 else second
+        if 8 in heavy and len(graph.neighbours[oxygen]) == 1:
             return "double"
         return "single" if {"N", "C"} >= set(names) or {"CA", "CB"} & set(names) else None
     if all(name in _NUCLEOTIDES for name in residues) and any(name.endswith("'") for name in names):
@@ -156,17 +165,16 @@ def _by_template(graph: BondGraph, first: int, second: int) -> str | None:
 
 def _unsaturated(graph: BondGraph, atom: int) -> bool:
     """Whether an atom has fewer neighbours than single bonds alone would need."""
-    count, element = len(graph.neighbours[atom]), graph.elements[atom]
-    return count < {"C": 4, "N": 3, "O": 2, "S": 2, "Si": 4, "B": 3}.get(element or "", 0)
+    return len(graph.neighbours[atom]) < _VALENCES.get(graph.numbers[atom], 0)
 
 
 def _terminal(graph: BondGraph, atom: int) -> bool:
-    return graph.elements[atom] in ("O", "S") and len(graph.neighbours[atom]) == 1
+    return graph.numbers[atom] in (8, 16) and len(graph.neighbours[atom]) == 1
 
 
 def _amide(graph: BondGraph, first: int, second: int) -> bool:
     for carbon, nitrogen in ((first, second), (second, first)):
-        if graph.elements[carbon] == "C" and graph.elements[nitrogen] == "N" and len(graph.neighbours[carbon]) == 3:
+        if graph.numbers[carbon] == 6 and graph.numbers[nitrogen] == 7 and len(graph.neighbours[carbon]) == 3:
             return any(_terminal(graph, other) for other in graph.neighbours[carbon])
     return False
 
@@ -186,11 +194,11 @@ def _rings(graph: BondGraph, first: int, second: int, longest: int = 7) -> Itera
 
 def _aromatic(graph: BondGraph, first: int, second: int) -> bool:
     def in_plane(atom: int) -> bool:
-        count, element = len(graph.neighbours[atom]), graph.elements[atom]
+        count, number = len(graph.neighbours[atom]), graph.numbers[atom]
         return (
-            (element == "C" and count == 3)
-            or (element in ("N", "B") and count <= 3)
-            or (element in ("O", "S", "Se") and count == 2)
+            (number == 6 and count == 3)
+            or (number in (7, 5) and count <= 3)
+            or (number in (8, 16, 34) and count == 2)
         )
 
     if not (in_plane(first) and in_plane(second)):
@@ -203,21 +211,19 @@ def _aromatic(graph: BondGraph, first: int, second: int) -> bool:
 
 def _by_neighbours(graph: BondGraph, first: int, second: int) -> BondKind:
     counts = "neighbour counts"
-    if _amide(graph, first, second):
-        return BondKind("amide", counts)
     if _aromatic(graph, first, second):
         return BondKind("aromatic", counts)
     if _terminal(graph, first) or _terminal(graph, second):
         return BondKind("double", counts)
     unsaturated = _unsaturated(graph, first) and _unsaturated(graph, second)
     if unsaturated and any(
-        graph.elements[atom] == "C" and len(graph.neighbours[atom]) == 2 for atom in (first, second)
+        graph.numbers[atom] == 6 and len(graph.neighbours[atom]) == 2 for atom in (first, second)
     ):
         return BondKind("triple", counts)
 
     short = _is_short(graph, first, second)
     for carbon, nitrogen in ((first, second), (second, first)):
-        plane = graph.elements[carbon] == "C" and graph.elements[nitrogen] == "N" and len(graph.neighbours[carbon]) == 3
+        plane = graph.numbers[carbon] == 6 and graph.numbers[nitrogen] == 7 and len(graph.neighbours[carbon]) == 3
         if plane and len(graph.neighbours[nitrogen]) >= 3 and short is not False:
             return BondKind("conjugated", counts if short is None else _length_text(graph, first, second))
     if not unsaturated:

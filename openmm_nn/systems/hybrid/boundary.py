@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openmm import app, unit
+from openmm import unit
 
 from ... import errors
 from ...engine.force import Link
@@ -17,6 +17,7 @@ from .region import BondGraph, Region, pair
 
 LINK_RULES = ("fixed", "ratio")
 _FARTHEST_ALTERNATIVE = 8
+_LARGEST_RING = 8
 
 _REMEDIES = {
     "X-H": "take the hydrogen and the atom that carries it on the same side",
@@ -79,7 +80,8 @@ def make_cuts(
         hydrogen. With
         ``ratio`` the distance holds for a bond as long as the sum of the covalent radii of Q and M.
     allow_cuts : iterable of (int, int)
-        Cut bonds that are wanted although the guard would refuse them.
+        Cut bonds that are wanted although the guard would refuse them. Of contacts with a metal only those of carbon
+        can be: a hydrogen at any other ligand makes an acid of it.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def make_cuts(
     Raises
     ------
     BoundaryError
-        If a cut goes through a bond that is not single or through a bond to hydrogen, or if two cuts end on one M.
+        If a cut goes through a bond that is not single, a bond to hydrogen or a contact with a metal, opens a ring of
+        at most eight atoms, or ends on the same M as another cut, or on one that is bonded to that.
     ParameterError
         If an option has an unknown value or names a bond that is not cut.
     """
@@ -104,21 +107,17 @@ def make_cuts(
     allowed = _named_cuts("allow_cuts", allow_cuts, bonds)
     distances = _read_distances(link_distances, bonds)
 
-    kinds = {bond: bond_kind(graph, *bond) for bond in bonds if graph.elements[bond[1]] is not None}
+    kinds = {bond: bond_kind(graph, *bond) for bond in bonds if graph.numbers[bond[1]]}
     for bond in bonds:
+        if kinds[bond].kind == "metal" and (bond not in allowed or not {graph.numbers[atom] for atom in bond} & {6}):
+            _refuse_metal(graph, bond)
         if bond not in allowed:
-            _guard(
-                graph,
-                region,
-                bond,
-                kinds[bond],
-                [other for other in bonds if other[1] == bond[1] and other not in allowed],
-            )
+            _guard(graph, region, bond, kinds[bond], [other for other in bonds if other not in allowed])
     return tuple(_make_cut(graph, bond, kinds[bond], link, distances.get(bond)) for bond in bonds)
 
 
 def _make_cut(graph: BondGraph, bond: tuple[int, int], kind: BondKind, rule: str, distance: float | None) -> CutBond:
-    radii = [covalent_radius(app.Element.getBySymbol(graph.elements[atom]).atomic_number) for atom in bond]
+    radii = [covalent_radius(graph.numbers[atom]) for atom in bond]
     if distance is None:
         distance = radii[0] + covalent_radius(1)
     value = distance if rule == "fixed" else distance / sum(radii)
@@ -183,9 +182,27 @@ def _read_distances(given: object, bonds: tuple[tuple[int, int], ...]) -> dict[t
     return distances
 
 
+def _refuse_metal(graph: BondGraph, bond: tuple[int, int]) -> None:
+    remedy = "take the metal and its ligands into the region"
+    if pair(*bond) not in graph.lengths:
+        remedy += (
+            ", or leave the contact out of the topology, so that it stays classical: Modeller(topology, "
+            "positions).delete([bond]) of openmm.app, with the bond of topology.bonds()"
+        )
+    if 6 in {graph.numbers[atom] for atom in bond}:
+        remedy += f"; or, if a hydrogen in place of the metal is wanted, give allow_cuts=[{bond}]"
+    raise errors.BoundaryError(
+        "region",
+        f"a cut through a contact with a metal, {graph.describe(*bond)}",
+        "cuts through single bonds between main-group atoms, since no hydrogen closes a coordination",
+        remedy,
+    )
+
+
 def _guard(
-    graph: BondGraph, region: Region, bond: tuple[int, int], kind: BondKind, sharing: list[tuple[int, int]]
+    graph: BondGraph, region: Region, bond: tuple[int, int], kind: BondKind, others: list[tuple[int, int]]
 ) -> None:
+    wanted = f"; or, if this is wanted, give allow_cuts=[{bond}]"
     if kind.kind != "single":
         words = {"unknown": "a bond of unknown order", "X-H": "an X-H bond"}.get(kind.kind)
         if words is None:
@@ -194,9 +211,18 @@ def _guard(
             "region",
             f"a cut through {words}, {graph.describe(*bond)} (told by {kind.evidence})",
             "cuts through single bonds between heavy atoms",
-            f"{_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}; or, if this is wanted, give "
-            f"allow_cuts=[{bond}]",
+            f"{_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}{wanted}",
         )
+    ring = small_ring(graph, *bond)
+    if ring:
+        names = ", ".join(graph.names[atom] for atom in ring)
+        raise errors.BoundaryError(
+            "region",
+            f"a cut through {graph.describe(*bond)}, which opens a ring of {len(ring)} atoms ({names})",
+            f"cuts outside of rings of at most {_LARGEST_RING} atoms, which are as they are by being closed",
+            f"take the whole ring on the same side{_alternatives(graph, region, bond)}{wanted}",
+        )
+    sharing = [other for other in others if other[1] == bond[1]]
     if len(sharing) > 1:
         inside = " and ".join(graph.labels[other[0]] for other in sharing)
         raise errors.BoundaryError(
@@ -205,13 +231,51 @@ def _guard(
             "one cut for each atom of the environment, since two link atoms beside it would collide",
             f"take {graph.labels[bond[1]]} into the region; or, if this is wanted, give allow_cuts={sharing}",
         )
+    beside = [other for other in others if other[1] in graph.neighbours[bond[1]]]
+    if beside:
+        raise errors.BoundaryError(
+            "region",
+            f"cuts that end on {graph.labels[bond[1]]} and on {graph.labels[beside[0][1]]}, which are bonded",
+            "cuts whose atoms of the environment are not bonded, since their link atoms would be too near",
+            f"take both into the region; or, if this is wanted, give allow_cuts={sorted([bond, beside[0]])}",
+        )
+
+
+def small_ring(graph: BondGraph, first: int, second: int) -> tuple[int, ...]:
+    """Return the atoms of the smallest ring that contains a bond, if it has at most eight; else none.
+
+    Parameters
+    ----------
+    graph : BondGraph
+    first, second : int
+        Bonded atoms.
+
+    Returns
+    -------
+    tuple of int
+        From `first` around to `second`, or empty.
+    """
+    parents, layer = {first: first}, [first]
+    for _ in range(_LARGEST_RING - 1):
+        layer = [
+            other
+            for atom in layer
+            for other in sorted(graph.neighbours[atom])
+            if {atom, other} != {first, second} and parents.setdefault(other, atom) == atom and other != first
+        ]
+        if second in parents:
+            ring = [second]
+            while ring[-1] != first:
+                ring.append(parents[ring[-1]])
+            return tuple(reversed(ring))
+    return ()
 
 
 def _alternatives(graph: BondGraph, region: Region, bond: tuple[int, int]) -> str:
     """Name the nearest single bonds between carbons, outward and inward of a bad cut, in words."""
     inside = set(region.atoms)
     found = []
-    for start, where in ((bond[1], inside), (bond[0], set(range(len(graph.elements))) - inside)):
+    for start, where in ((bond[1], inside), (bond[0], set(range(len(graph.numbers))) - inside)):
         better = _nearest_sound_bond(graph, start, where)
         if better is not None:
             found.append(graph.describe(*better))
@@ -225,7 +289,9 @@ def _nearest_sound_bond(graph: BondGraph, start: int, barred: set[int]) -> tuple
         for other in sorted(graph.neighbours[atom]):
             if other in seen or other in barred:
                 continue
-            if graph.elements[atom] == graph.elements[other] == "C" and bond_kind(graph, atom, other).kind == "single":
+            if graph.numbers[atom] == graph.numbers[other] == 6 and not (
+                bond_kind(graph, atom, other).kind != "single" or small_ring(graph, atom, other)
+            ):
                 return atom, other
             seen.add(other)
             if depth < _FARTHEST_ALTERNATIVE:
@@ -235,4 +301,4 @@ def _nearest_sound_bond(graph: BondGraph, start: int, barred: set[int]) -> tuple
 
 def is_polar(graph: BondGraph, cut: CutBond) -> bool:
     """Whether a cut goes through another bond than one between carbons, which a hydrogen imitates badly."""
-    return not graph.elements[cut.inside] == graph.elements[cut.outside] == "C"
+    return not graph.numbers[cut.inside] == graph.numbers[cut.outside] == 6

@@ -112,10 +112,10 @@ def check_rigid_water(graph: BondGraph, constraints: list[tuple[int, int, int]])
     """
     pairs = {pair(first, second) for _, first, second in constraints}
     for first, second in sorted(pairs):
-        if graph.elements[first] == graph.elements[second] == "H":
+        if graph.numbers[first] == graph.numbers[second] == 1:
             common = graph.neighbours[first] & graph.neighbours[second]
             for oxygen in common:
-                if graph.elements[oxygen] == "O" and {pair(first, oxygen), pair(second, oxygen)} <= pairs:
+                if graph.numbers[oxygen] == 8 and {pair(first, oxygen), pair(second, oxygen)} <= pairs:
                     raise errors.UnsupportedError(
                         "remove_constraints",
                         f"False, with the rigid water of {graph.labels[oxygen]} in the region",
@@ -125,7 +125,7 @@ def check_rigid_water(graph: BondGraph, constraints: list[tuple[int, int, int]])
 
 
 def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, int, int]]) -> None:
-    hydrogens = {atom for _, *atoms in removed for atom in atoms if graph.elements[atom] == "H"}
+    hydrogens = {atom for _, *atoms in removed for atom in atoms if graph.numbers[atom] == 1}
     if not hydrogens:
         return
     lightest = min(system.getParticleMass(atom).value_in_unit(unit.dalton) for atom in hydrogens)

@@ -11,12 +11,17 @@ import openmm
 from openmm import app, unit
 
 from ... import errors
+from ...model.card_values import element_symbol
 from .radii import covalent_radius
 
 # A pair of the force field whose equilibrium length exceeds the sum of its covalent radii by more than this is no bond
 # but a Urey-Bradley or other 1-3 term: the shortest such pairs (H-H in water, 0.151 nm) lie far above, stretched bonds
 # far below.
 _LONGEST_BOND = 1.25
+
+# Bond types that a topology may state, and what orders stand for; 4 is the aromatic bond of MDL files.
+_TYPES = ("single", "double", "triple", "aromatic", "amide")
+_ORDERS = {1: "single", 1.5: "aromatic", 2: "double", 3: "triple", 4: "aromatic"}
 
 EXPANSIONS = ("residue", "molecule")
 
@@ -43,8 +48,8 @@ class BondGraph:
     types : dict
         Bond type in lower case (``single``, ``double``, ``triple``, ``aromatic``, ``amide``) of each pair whose
         topology states it.
-    elements : tuple of (str or None)
-        Element symbols; None for virtual sites.
+    numbers : tuple of int
+        Atomic numbers, so that isotopes are their element; 0 for virtual sites.
     labels : tuple of str
         A name of each atom for messages: chain, residue, atom and index.
     residues : tuple of int
@@ -58,7 +63,7 @@ class BondGraph:
     neighbours: tuple[set[int], ...]
     lengths: dict[tuple[int, int], float]
     types: dict[tuple[int, int], str]
-    elements: tuple[str | None, ...]
+    numbers: tuple[int, ...]
     labels: tuple[str, ...]
     residues: tuple[int, ...]
     names: tuple[str, ...]
@@ -89,10 +94,9 @@ class BondGraph:
                 continue
             neighbours[first].add(second)
             neighbours[second].add(first)
-            if bond.type is not None:
-                types[pair(first, second)] = str(bond.type).lower()
-            elif bond.order is not None:
-                types[pair(first, second)] = {1: "single", 2: "double", 3: "triple"}.get(bond.order, "single")
+            stated = str(bond.type).lower() if bond.type is not None else _ORDERS.get(bond.order)
+            if stated in _TYPES:
+                types[pair(first, second)] = stated
 
         lengths = _equilibrium_lengths(system)
         for (first, second), length in lengths.items():
@@ -105,7 +109,7 @@ class BondGraph:
             neighbours,
             lengths,
             types,
-            tuple(atom.element.symbol if atom.element is not None else None for atom in atoms),
+            tuple(numbers),
             tuple(f"{atom.residue.name}{atom.residue.id}:{atom.name} (atom {atom.index})" for atom in atoms),
             tuple(atom.residue.index for atom in atoms),
             tuple(atom.name for atom in atoms),
@@ -263,15 +267,14 @@ def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | 
     """
     elements: list[str] = []
     for atom in atoms:
-        symbol = graph.elements[atom]
-        if symbol is None:
+        if not graph.numbers[atom]:
             raise errors.ParticleError(
                 "region",
                 f"{graph.labels[atom]}, which has no element in the topology",
                 "atoms with an element",
                 "set the element, or leave the atom out of the region if it is a virtual site",
             )
-        elements.append(symbol)
+        elements.append(element_symbol(graph.numbers[atom]))
     total = None if charges is None else float(np.sum(charges[list(atoms)]))
     return Region(
         atoms, tuple(elements), tuple(graph.cut_bonds(atoms)), total, tuple(graph.labels[atom] for atom in atoms)

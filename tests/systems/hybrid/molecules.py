@@ -26,7 +26,7 @@ def build(
     for name in names:
         symbol = re.match(r"[A-Z][a-z]?", name).group()
         atoms[name] = topology.addAtom(name, app.Element.getBySymbol(symbol), group)
-        system.addParticle(MASSES[symbol])
+        system.addParticle(MASSES.get(symbol) or app.Element.getBySymbol(symbol).mass)
     force = mm.HarmonicBondForce()
     for first, second, length in entries:
         topology.addBond(atoms[first], atoms[second], type=(types or {}).get(f"{first}-{second}"))
