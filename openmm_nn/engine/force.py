@@ -254,6 +254,7 @@ def replace_model(force: Any, model: bytes, card: str) -> None:
     """
     new = ModelCard.from_json(card)
     known = {force.getGlobalParameterName(index) for index in range(force.getNumGlobalParameters())}
+    known -= {force.getScaleParameter()}
     if set(new.parameters) != known:
         raise ParameterError(
             "card", f"the parameters {sorted(new.parameters)}", f"those of this force, {sorted(known)}",

@@ -1,5 +1,7 @@
 """The native extension: finds it, checks that it fits this environment, and imports it.
 
+`NeuralForce`, `RegionForce` and `MultistepLangevinIntegrator` are its classes; asking for one loads it.
+
 Nothing here imports torch: the wrapper links OpenMM only, and the libraries that need torch are loaded when a Context
 first needs them.
 """
@@ -11,11 +13,27 @@ import logging
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NativeExtensionError, message
 
-__all__ = ["as_neural_force", "available", "load", "message", "neural_forces", "reason"]
+if TYPE_CHECKING:
+    import openmm
+
+    from ._forces import MultistepLangevinIntegrator, NeuralForce, RegionForce
+
+__all__ = [
+    "MultistepLangevinIntegrator",
+    "NeuralForce",
+    "RegionForce",
+    "as_neural_force",
+    "available",
+    "library",
+    "load",
+    "message",
+    "neural_forces",
+    "reason",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +126,36 @@ def reason() -> str:
     return "" if available() else str(_reason)
 
 
-def as_neural_force(force: Any) -> Any | None:
-    """Return the NeuralForce behind a force: OpenMM's wrapper does not know the classes of plugins.
+def library() -> Path:
+    """Return the plugin's library, which programs that do not import this package load to read its forces from XML.
+
+    Returns
+    -------
+    pathlib.Path
+        For ``openmm.Platform.loadPluginLibrary``.
+
+    Raises
+    ------
+    NativeExtensionError
+        If the extension is missing, or was built for another torch, OpenMM or Python.
+
+    Examples
+    --------
+    >>> from openmm_nn import native
+    >>> native.library().stem
+    'libOpenMMNN'
+    """
+    return next((Path(load().__file__ or "").parent / "lib").glob("libOpenMMNN.*"))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("MultistepLangevinIntegrator", "NeuralForce", "RegionForce"):
+        return getattr(load(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def as_neural_force(force: openmm.Force) -> NeuralForce | None:
+    """Return a force if it is a NeuralForce, also where the native extension cannot be used.
 
     Parameters
     ----------
@@ -128,13 +174,10 @@ def as_neural_force(force: Any) -> Any | None:
     >>> native.as_neural_force(openmm.HarmonicBondForce()) is None
     True
     """
-    if not available():
-        return None
-    kind = load().NeuralForce
-    return kind.cast(force) if kind.isinstance(force) else None
+    return force if available() and isinstance(force, load().NeuralForce) else None
 
 
-def neural_forces(system: Any) -> dict[int, Any]:
+def neural_forces(system: openmm.System) -> dict[int, NeuralForce]:
     """Return the NeuralForces of a System.
 
     Parameters

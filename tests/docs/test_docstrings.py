@@ -11,8 +11,9 @@ import openmm_nn
 
 
 def modules() -> list[str]:
-    """Every module of the package, less the generated wrapper."""
+    """Every module of the package, and the wrapper of the extension."""
     found = [module.name for module in pkgutil.walk_packages(openmm_nn.__path__, "openmm_nn.")]
+    found.append("openmm_nn_native")
     return [name for name in found if not name.startswith("openmm_nn.native.build.") and not name.endswith("__main__")]
 
 

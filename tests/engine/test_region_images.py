@@ -187,11 +187,11 @@ def test_xml_of_the_first_version_is_read() -> None:
     head, tag = text[:start], text[start:]
     opening, rest = tag[: tag.index(">")], tag[tag.index(">") :]
     kept = [part for part in opening.split(" ") if part.split("=")[0] not in new]
-    old = head + " ".join(kept).replace('version="2"', 'version="1"') + rest
+    old = head + " ".join(kept).replace('version="3"', 'version="1"') + rest
     head, tag = old[: old.rindex("<Force ")], old[old.rindex("<Force ") :]
     opening, rest = tag[: tag.index(">")], tag[tag.index(">") :]
     kept = [part for part in opening.split(" ") if part.split("=")[0] not in new]
-    old = head + " ".join(kept).replace('version="2"', 'version="1"') + rest
+    old = head + " ".join(kept).replace('version="3"', 'version="1"') + rest
     assert "includesPairs" not in old
     expected = energy_of(context_of(alone, positions, REFERENCE))
     assert energy_of(context_of(mm.XmlSerializer.deserialize(old), positions, REFERENCE)) == expected

@@ -17,6 +17,13 @@ const vector<string>& NeuralForce::getPropertyNames() {
     return names;
 }
 
+static string joined(const vector<string>& names) {
+    string list;
+    for (const string& name : names)
+        list += (list.empty() ? "" : ", ")+name;
+    return list;
+}
+
 /** A card on one line, as it can be an attribute in XML.  In JSON, white space outside of strings means nothing. */
 static string onOneLine(string json) {
     for (char& c : json)
@@ -94,21 +101,31 @@ void NeuralForce::getBondParameters(int index, int& particle1, int& particle2) c
 }
 
 int NeuralForce::addGlobalParameter(const string& name, double defaultValue) {
+    if (!scaleParameter.empty() && name == scaleParameter)
+        throw OpenMMException("addGlobalParameter: '"+name+"' is the scale parameter already; choose another name");
     globalParameters.push_back(std::make_pair(name, defaultValue));
     return (int) globalParameters.size()-1;
 }
 
 const string& NeuralForce::getGlobalParameterName(int index) const {
+    if (isScale(index))
+        return scaleParameter;
     ASSERT_VALID_INDEX(index, globalParameters);
     return globalParameters[index].first;
 }
 
 double NeuralForce::getGlobalParameterDefaultValue(int index) const {
+    if (isScale(index))
+        return scaleDefault;
     ASSERT_VALID_INDEX(index, globalParameters);
     return globalParameters[index].second;
 }
 
 void NeuralForce::setGlobalParameterDefaultValue(int index, double defaultValue) {
+    if (isScale(index)) {
+        setScaleParameter(scaleParameter, defaultValue);
+        return;
+    }
     ASSERT_VALID_INDEX(index, globalParameters);
     globalParameters[index].second = defaultValue;
 }
@@ -139,14 +156,29 @@ void NeuralForce::setScaleParameter(const string& name, double defaultValue) {
     for (auto& parameter : globalParameters)
         if (parameter.first == name)
             throw OpenMMException("setScaleParameter: '"+name+"' is a parameter of the model already; choose another name");
+    if (!name.empty())
+        scaleRange.check(name, defaultValue);
     scaleParameter = name;
     scaleDefault = defaultValue;
+}
+
+void NeuralForce::setScaleRange(double minimum, double maximum) {
+    ScaleRange range{minimum, maximum};
+    range.validate();
+    if (!scaleParameter.empty())
+        range.check(scaleParameter, scaleDefault);
+    scaleRange = range;
+}
+
+/** Whether the index of a global parameter is that of the scale parameter, which comes last. */
+bool NeuralForce::isScale(int index) const {
+    return !scaleParameter.empty() && index == (int) globalParameters.size();
 }
 
 void NeuralForce::setProperty(const string& name, const string& value) {
     const vector<string>& names = getPropertyNames();
     if (std::find(names.begin(), names.end(), name) == names.end())
-        throw OpenMMException("NeuralForce: unknown property '"+name+"'; allowed are concurrent, cuda_graphs, device, precision and threads");
+        throw OpenMMException("setProperty: got '"+name+"'; allowed: "+joined(names)+". To fix: correct the name.");
     properties[name] = value;
 }
 

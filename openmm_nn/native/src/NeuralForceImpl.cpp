@@ -82,6 +82,12 @@ void NeuralForceImpl::updateContextState(ContextImpl& context, bool& forcesInval
 double NeuralForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
     if ((groups&(1<<forceGroup)) == 0)
         return 0.0;
+    const string& scale = owner.getScaleParameter();
+    if (!scale.empty()) {
+        ScaleRange range;
+        owner.getScaleRange(range.minimum, range.maximum);
+        range.check(scale, context.getParameter(scale));
+    }
     return kernel.getAs<CalcNeuralForceKernel>().execute(context, includeForces, includeEnergy);
 }
 
@@ -89,8 +95,6 @@ map<string, double> NeuralForceImpl::getDefaultParameters() {
     map<string, double> parameters;
     for (int i = 0; i < owner.getNumGlobalParameters(); i++)
         parameters[owner.getGlobalParameterName(i)] = owner.getGlobalParameterDefaultValue(i);
-    if (!owner.getScaleParameter().empty())
-        parameters[owner.getScaleParameter()] = owner.getScaleParameterDefaultValue();
     return parameters;
 }
 

@@ -4,13 +4,14 @@
 #include "openmm_nn/NeuralForce.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/serialization/SerializationNode.h"
+#include <cmath>
 
 using namespace OpenMM;
 using namespace OpenMMNN;
 using std::string;
 using std::vector;
 
-static const int formatVersion = 1;
+static const int formatVersion = 2; // 1 has no range of the scale
 
 NeuralForceProxy::NeuralForceProxy() : SerializationProxy("NeuralForce") {
 }
@@ -116,6 +117,12 @@ void NeuralForceProxy::serialize(const void* object, SerializationNode& node) co
     node.setIntProperty("charge", force.getCharge()).setIntProperty("multiplicity", force.getMultiplicity());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
     node.setStringProperty("scaleParameter", force.getScaleParameter()).setDoubleProperty("scaleDefault", force.getScaleParameterDefaultValue());
+    ScaleRange range;
+    force.getScaleRange(range.minimum, range.maximum);
+    if (std::isfinite(range.minimum))
+        node.setDoubleProperty("scaleMinimum", range.minimum);
+    if (std::isfinite(range.maximum))
+        node.setDoubleProperty("scaleMaximum", range.maximum);
     writeModel(node, force);
     writeSignature(node, force.getSignature());
     writeIntegers(node, "Particles", force.getParticles());
@@ -136,7 +143,8 @@ void NeuralForceProxy::serialize(const void* object, SerializationNode& node) co
         bonds.createChildNode("Bond").setIntProperty("p1", a).setIntProperty("p2", b);
     }
     SerializationNode& parameters = node.createChildNode("GlobalParameters");
-    for (int i = 0; i < force.getNumGlobalParameters(); i++)
+    const int numModelParameters = force.getNumGlobalParameters()-(force.getScaleParameter().empty() ? 0 : 1);
+    for (int i = 0; i < numModelParameters; i++)
         parameters.createChildNode("Parameter").setStringProperty("name", force.getGlobalParameterName(i)).setDoubleProperty("default", force.getGlobalParameterDefaultValue(i));
     SerializationNode& derivatives = node.createChildNode("ParameterDerivatives");
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
@@ -148,8 +156,8 @@ void NeuralForceProxy::serialize(const void* object, SerializationNode& node) co
 
 void* NeuralForceProxy::deserialize(const SerializationNode& node) const {
     int version = node.getIntProperty("version");
-    if (version != formatVersion)
-        throw OpenMMException("NeuralForce: the XML has format version "+std::to_string(version)+" and this plugin reads version "+
+    if (version < 1 || version > formatVersion)
+        throw OpenMMException("NeuralForce: the XML has format version "+std::to_string(version)+" and this plugin reads versions 1 to "+
                 std::to_string(formatVersion)+"; read it with the version of openmm_nn that wrote it");
     std::unique_ptr<NeuralForce> force(readModel(node));
     force->setForceGroup(node.getIntProperty("forceGroup"));
@@ -170,6 +178,8 @@ void* NeuralForceProxy::deserialize(const SerializationNode& node) const {
         force->addGlobalParameter(parameter.getStringProperty("name"), parameter.getDoubleProperty("default"));
     if (node.getStringProperty("scaleParameter") != "")
         force->setScaleParameter(node.getStringProperty("scaleParameter"), node.getDoubleProperty("scaleDefault"));
+    const ScaleRange all;
+    force->setScaleRange(node.getDoubleProperty("scaleMinimum", all.minimum), node.getDoubleProperty("scaleMaximum", all.maximum));
     for (auto& parameter : node.getChildNode("ParameterDerivatives").getChildren())
         force->addEnergyParameterDerivative(parameter.getStringProperty("name"));
     for (auto& property : node.getChildNode("Properties").getChildren())

@@ -8,6 +8,7 @@
 using namespace OpenMM;
 using namespace OpenMMNN;
 using std::set;
+using std::string;
 using std::to_string;
 using std::vector;
 
@@ -101,6 +102,61 @@ void RegionForce::getExceptionParameters(int index, int& particle1, int& particl
     chargeProd = e.chargeProd;
     sigma = e.sigma;
     epsilon = e.epsilon;
+}
+
+vector<int> RegionForce::getParticles() const {
+    vector<int> indices;
+    for (const Particle& particle : particles)
+        indices.push_back(particle.index);
+    return indices;
+}
+
+void RegionForce::setScaleParameter(const string& name, double defaultValue) {
+    if (!name.empty())
+        scaleRange.check(name, defaultValue);
+    scaleParameter = name;
+    scaleDefault = defaultValue;
+}
+
+void RegionForce::setScaleRange(double minimum, double maximum) {
+    ScaleRange range{minimum, maximum};
+    range.validate();
+    if (!scaleParameter.empty())
+        range.check(scaleParameter, scaleDefault);
+    scaleRange = range;
+}
+
+void RegionForce::checkParameter(const string& method, int index) const {
+    if (index != 0 || scaleParameter.empty())
+        throw OpenMMException(method+": got the index "+to_string(index)+"; allowed: "+(scaleParameter.empty() ? "none, since this force has no parameter" : "0")+
+                ". To fix: ask getNumGlobalParameters() or getNumEnergyParameterDerivatives() first.");
+}
+
+const string& RegionForce::getGlobalParameterName(int index) const {
+    checkParameter("getGlobalParameterName", index);
+    return scaleParameter;
+}
+
+double RegionForce::getGlobalParameterDefaultValue(int index) const {
+    checkParameter("getGlobalParameterDefaultValue", index);
+    return scaleDefault;
+}
+
+void RegionForce::setGlobalParameterDefaultValue(int index, double defaultValue) {
+    checkParameter("setGlobalParameterDefaultValue", index);
+    setScaleParameter(scaleParameter, defaultValue);
+}
+
+void RegionForce::addEnergyParameterDerivative(const string& name) {
+    if (scaleParameter.empty() || name != scaleParameter)
+        throw OpenMMException("addEnergyParameterDerivative: got '"+name+"'; allowed: "+(scaleParameter.empty() ? "none" : "'"+scaleParameter+"'")+
+                ", the parameter of this force. To fix: correct the name, or call setScaleParameter() first.");
+    scaleDerivative = true;
+}
+
+const string& RegionForce::getEnergyParameterDerivativeName(int index) const {
+    checkParameter("getEnergyParameterDerivativeName", scaleDerivative ? index : -1);
+    return scaleParameter;
 }
 
 bool RegionForce::usesPeriodicBoundaryConditions() const {

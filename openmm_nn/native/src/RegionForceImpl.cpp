@@ -42,6 +42,12 @@ void RegionForceImpl::initialize(ContextImpl& context) {
 double RegionForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
     if ((groups&(1<<forceGroup)) == 0)
         return 0.0;
+    const string& scale = owner.getScaleParameter();
+    if (!scale.empty()) {
+        ScaleRange range;
+        owner.getScaleRange(range.minimum, range.maximum);
+        range.check(scale, context.getParameter(scale));
+    }
     return kernel.getAs<CalcRegionForceKernel>().execute(context, includeForces, includeEnergy);
 }
 

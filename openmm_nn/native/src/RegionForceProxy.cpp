@@ -2,6 +2,7 @@
 #include "openmm_nn/RegionForce.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/serialization/SerializationNode.h"
+#include <cmath>
 #include <memory>
 
 using namespace OpenMM;
@@ -15,7 +16,7 @@ void RegionForceProxy::serialize(const void* object, SerializationNode& node) co
     double alpha, dispersionAlpha, offset, slope;
     force.getEwaldAlpha(alpha, dispersionAlpha);
     force.getScale(offset, slope);
-    node.setIntProperty("version", 2).setIntProperty("forceGroup", force.getForceGroup()).setStringProperty("name", force.getName());
+    node.setIntProperty("version", 3).setIntProperty("forceGroup", force.getForceGroup()).setStringProperty("name", force.getName());
     node.setIntProperty("method", (int) force.getNonbondedMethod()).setDoubleProperty("cutoff", force.getCutoffDistance());
     node.setDoubleProperty("rfDielectric", force.getReactionFieldDielectric()).setDoubleProperty("switchingDistance", force.getSwitchingDistance());
     node.setDoubleProperty("alpha", alpha).setDoubleProperty("dispersionAlpha", dispersionAlpha);
@@ -29,6 +30,12 @@ void RegionForceProxy::serialize(const void* object, SerializationNode& node) co
     node.setIntProperty("ljnx", nx).setIntProperty("ljny", ny).setIntProperty("ljnz", nz);
     node.setDoubleProperty("scaleOffset", offset).setDoubleProperty("scaleSlope", slope).setStringProperty("scaleParameter", force.getScaleParameter());
     node.setDoubleProperty("scaleDefault", force.getScaleParameterDefaultValue()).setBoolProperty("scaleDerivative", force.getHasScaleDerivative());
+    double minimum, maximum;
+    force.getScaleRange(minimum, maximum);
+    if (std::isfinite(minimum))
+        node.setDoubleProperty("scaleMinimum", minimum);
+    if (std::isfinite(maximum))
+        node.setDoubleProperty("scaleMaximum", maximum);
     SerializationNode& particles = node.createChildNode("Particles");
     for (int i = 0; i < force.getNumParticles(); i++) {
         int particle;
@@ -47,8 +54,8 @@ void RegionForceProxy::serialize(const void* object, SerializationNode& node) co
 
 void* RegionForceProxy::deserialize(const SerializationNode& node) const {
     int version = node.getIntProperty("version");
-    if (version < 1 || version > 2)
-        throw OpenMMException("RegionForce: the XML has format version "+std::to_string(version)+" and this plugin reads versions 1 and 2; read it with the version of openmm_nn that wrote it");
+    if (version < 1 || version > 3)
+        throw OpenMMException("RegionForce: the XML has format version "+std::to_string(version)+" and this plugin reads versions 1 to 3; read it with the version of openmm_nn that wrote it");
     std::unique_ptr<RegionForce> force(new RegionForce());
     force->setForceGroup(node.getIntProperty("forceGroup"));
     force->setName(node.getStringProperty("name"));
@@ -67,6 +74,8 @@ void* RegionForceProxy::deserialize(const SerializationNode& node) const {
     }
     force->setScale(node.getDoubleProperty("scaleOffset"), node.getDoubleProperty("scaleSlope"));
     force->setScaleParameter(node.getStringProperty("scaleParameter"), node.getDoubleProperty("scaleDefault"));
+    const ScaleRange all;
+    force->setScaleRange(node.getDoubleProperty("scaleMinimum", all.minimum), node.getDoubleProperty("scaleMaximum", all.maximum));
     force->setHasScaleDerivative(node.getBoolProperty("scaleDerivative"));
     for (auto& particle : node.getChildNode("Particles").getChildren())
         force->addParticle(particle.getIntProperty("index"), particle.getDoubleProperty("q"), particle.getDoubleProperty("sig"), particle.getDoubleProperty("eps"));

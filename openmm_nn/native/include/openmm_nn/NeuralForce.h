@@ -3,6 +3,7 @@
 
 #include "ModelRunner.h"
 #include "ModelSignature.h"
+#include "ScaleRange.h"
 #include "openmm/Context.h"
 #include "openmm/Force.h"
 #include <map>
@@ -134,9 +135,11 @@ public:
     void setUsesPeriodicBoundaryConditions(bool periodic) {
         this->periodic = periodic;
     }
+    /** The parameters of the Context that this force has: those that the model takes, then the scale parameter if there is one. */
     int getNumGlobalParameters() const {
-        return (int) globalParameters.size();
+        return (int) globalParameters.size()+(scaleParameter.empty() ? 0 : 1);
     }
+    /** Add a parameter that the model takes. */
     int addGlobalParameter(const std::string& name, double defaultValue);
     const std::string& getGlobalParameterName(int index) const;
     double getGlobalParameterDefaultValue(int index) const;
@@ -147,13 +150,19 @@ public:
         return (int) derivatives.size();
     }
     const std::string& getEnergyParameterDerivativeName(int index) const;
-    /** Multiply the energy by a parameter of the Context. */
+    /** Multiply the energy by a parameter of the Context; an empty name for none. */
     void setScaleParameter(const std::string& name, double defaultValue);
     const std::string& getScaleParameter() const {
         return scaleParameter;
     }
     double getScaleParameterDefaultValue() const {
         return scaleDefault;
+    }
+    /** Refuse values of the scale parameter outside a range, as a default and in a Context.  Without a call, all finite values are allowed. */
+    void setScaleRange(double minimum, double maximum);
+    void getScaleRange(double& minimum, double& maximum) const {
+        minimum = scaleRange.minimum;
+        maximum = scaleRange.maximum;
     }
     /**
      * Set a property:
@@ -184,6 +193,7 @@ public:
 protected:
     OpenMM::ForceImpl* createImpl() const;
 private:
+    bool isScale(int index) const;
     struct Link {
         int inside, outside;
         LinkRule rule;
@@ -203,6 +213,7 @@ private:
     std::vector<std::string> derivatives;
     std::string scaleParameter;
     double scaleDefault = 1.0;
+    ScaleRange scaleRange;
     std::map<std::string, std::string> properties;
 };
 

@@ -1,6 +1,7 @@
 #ifndef OPENMM_NN_REGIONFORCE_H_
 #define OPENMM_NN_REGIONFORCE_H_
 
+#include "ScaleRange.h"
 #include "windowsExportNN.h"
 #include "openmm/Context.h"
 #include "openmm/Force.h"
@@ -44,6 +45,8 @@ public:
     }
     /** Add a particle of the region: its index in the System, charge in e, sigma in nm, epsilon in kJ/mol. */
     int addParticle(int particle, double charge, double sigma, double epsilon);
+    /** The indices of the region's particles in the System, in the order in which they were added. */
+    std::vector<int> getParticles() const;
     void getParticleParameters(int index, int& particle, double& charge, double& sigma, double& epsilon) const;
     int getNumExceptions() const {
         return (int) exceptions.size();
@@ -145,16 +148,32 @@ public:
         slope = scaleSlope;
     }
     /** Name the parameter p of the Context; an empty name for none. */
-    void setScaleParameter(const std::string& name, double defaultValue) {
-        scaleParameter = name;
-        scaleDefault = defaultValue;
-    }
+    void setScaleParameter(const std::string& name, double defaultValue);
     const std::string& getScaleParameter() const {
         return scaleParameter;
     }
     double getScaleParameterDefaultValue() const {
         return scaleDefault;
     }
+    /** Refuse values of the scale parameter outside a range, as a default and in a Context.  Without a call, all finite values are allowed. */
+    void setScaleRange(double minimum, double maximum);
+    void getScaleRange(double& minimum, double& maximum) const {
+        minimum = scaleRange.minimum;
+        maximum = scaleRange.maximum;
+    }
+    /** The parameters of the Context that this force has: the scale parameter, or none. */
+    int getNumGlobalParameters() const {
+        return scaleParameter.empty() ? 0 : 1;
+    }
+    const std::string& getGlobalParameterName(int index) const;
+    double getGlobalParameterDefaultValue(int index) const;
+    void setGlobalParameterDefaultValue(int index, double defaultValue);
+    /** Ask for the derivative of the energy by the scale parameter, as setHasScaleDerivative(true) does. */
+    void addEnergyParameterDerivative(const std::string& name);
+    int getNumEnergyParameterDerivatives() const {
+        return scaleDerivative && !scaleParameter.empty() ? 1 : 0;
+    }
+    const std::string& getEnergyParameterDerivativeName(int index) const;
     /** Whether State::getEnergyParameterDerivatives() includes the derivative by the scale parameter. */
     bool getHasScaleDerivative() const {
         return scaleDerivative;
@@ -172,6 +191,7 @@ public:
 protected:
     OpenMM::ForceImpl* createImpl() const;
 private:
+    void checkParameter(const std::string& method, int index) const;
     struct Particle {
         int index;
         double charge, sigma, epsilon;
@@ -189,6 +209,7 @@ private:
     bool exceptionsPeriodic = false, includesPairs = true, includesImages = false;
     double scaleOffset = 1.0, scaleSlope = 0.0, scaleDefault = 1.0;
     std::string scaleParameter;
+    ScaleRange scaleRange;
     bool scaleDerivative = false;
 };
 
