@@ -126,7 +126,7 @@ def create_hybrid_system(
     link_distances: Mapping[tuple[int, int], Any] | Iterable[tuple[int, int, Any]] | None = None,
     allow_cuts: Iterable[tuple[int, int]] = (),
     charge_scheme: str = "none",
-    interpolate: bool = False,
+    interpolate: bool | str = False,
     remove_constraints: bool = True,
     long_range: bool | None = None,
     ignore_forces: Iterable[str | int] = (),
@@ -166,9 +166,9 @@ def create_hybrid_system(
         Cut bonds that are wanted although they are double, aromatic, amide or X-H bonds, or share an environment atom.
     charge_scheme : {"none", "z1", "rc", "rcd", "cs"}
         How the region sees the charges of the environment at cut bonds, see `openmm_nn.systems.hybrid.charges`.
-    interpolate : bool
-        Interpolate by the Context parameter ``lambda_interpolate`` between the classical System at 0 and the hybrid at
-        1, its default; the derivative of the energy by it is exact. Needs the native extension.
+    interpolate : bool or str
+        Interpolate by a Context parameter, ``lambda_interpolate`` or the name given, between the classical System at 0
+        and the hybrid at 1, its default; the derivative of the energy by it is exact. Needs the native extension.
     remove_constraints : bool
         Remove constraints between two atoms of the region.
     long_range : bool, optional
@@ -255,8 +255,8 @@ def create_hybrid_system(
     links = tuple(cut.link for cut in cuts)
     scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
     subtract = chooses_subtraction(subtract_region, len(chosen))
-    if interpolate:
-        check_interpolation(potential)
+    parameter = check_interpolation(potential, system, interpolate)
+    if parameter:
         check_constraints(system, graph, chosen, "interpolate")
     formal = formal_charge(chosen, charge, takes_charge(potential))
     for cut in cuts:
@@ -277,7 +277,7 @@ def create_hybrid_system(
             bonded_rule=bonded_rule,
             ignored=frozenset(ignored),
             scheme=tuple(scheme),
-            interpolate=interpolate,
+            interpolate=parameter,
             remove_constraints=remove_constraints,
             subtract_region=subtract,
             replaces_images=images,
@@ -303,7 +303,7 @@ def create_hybrid_system(
         multiplicity=multiplicity,
     )
     source = LedgerSource(
-        copy.deepcopy(system), remainder.system, graph, chosen, bonded_rule, frozenset(ignored), interpolate, images
+        copy.deepcopy(system), remainder.system, graph, chosen, bonded_rule, frozenset(ignored), parameter, images
     )
     return HybridSystem(remainder.system, topology, chosen, links, report, source)
 

@@ -51,7 +51,8 @@ class EmbeddingRequest:
         Indices of forces to leave as they are.
     scheme : tuple of openmm.Force
         Forces of the charge scheme, to be added.
-    interpolate : bool
+    interpolate : str
+        Name of the Context parameter by which the hybrid is interpolated; empty for none.
     remove_constraints : bool
     subtract_region : bool
         Subtract the region's pairs by RegionForce instead of making exceptions.
@@ -76,7 +77,7 @@ class EmbeddingRequest:
     bonded_rule: str
     ignored: frozenset[int]
     scheme: tuple[openmm.Force, ...]
-    interpolate: bool
+    interpolate: str
     remove_constraints: bool
     subtract_region: bool
     replaces_images: bool

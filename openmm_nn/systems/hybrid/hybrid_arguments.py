@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -11,8 +12,8 @@ from ... import errors, native
 from ...potentials.formats.openmmml import warn_of_small_forces
 from ...potentials.potential import Potential
 from .bonded import BONDED_RULES
-from .interpolation import native_module
-from .nonbonded import uses_ewald
+from .interpolation import LAMBDA, native_module, words
+from .nonbonded import force_label, uses_ewald
 from .region import Region
 
 _LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
@@ -27,19 +28,41 @@ def chooses_subtraction(choice: bool | None, atoms: int) -> bool:
     return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
 
 
-def check_interpolation(potential: Any) -> None:
-    """Refuse to interpolate a potential whose force takes no factor."""
+def check_interpolation(potential: Any, system: openmm.System, interpolate: Any) -> str:
+    """Name the parameter to interpolate by, empty for none; refuse a potential whose force takes no factor.
+
+    A System may have several interpolated regions, each with a parameter of its own.
+    """
+    if interpolate is False:
+        return ""
+    name = LAMBDA if interpolate is True else interpolate
+    if not isinstance(name, str) or re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
+        raise errors.ParameterError(
+            "interpolate",
+            f"{interpolate!r}",
+            "False, True, or the name of a Context parameter: letters, digits and underscores",
+            f"give True for {LAMBDA!r}, or a name such as 'lambda_ligand'",
+        )
+    user = next((force for force in system.getForces() if name in words(force)), None)
+    if user is not None:
+        raise errors.ParameterError(
+            "interpolate",
+            f"{name!r}, which {force_label(user)} of the System uses",
+            "a name that no force of the System uses",
+            f"give a name of its own to this region's parameter, for example interpolate='{name}_2'",
+        )
     if not isinstance(potential, Potential):
         raise errors.UnsupportedError(
             "interpolate",
-            "True with an MLPotential, whose force takes no factor",
+            f"{interpolate!r} with an MLPotential, whose force takes no factor",
             "potentials of this package",
             "load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)",
         )
     native_module("interpolate")
+    return name
 
 
-def check_options(bonded_rule: str, interpolate: bool, charge_scheme: str) -> None:
+def check_options(bonded_rule: str, interpolate: bool | str, charge_scheme: str) -> None:
     """Check the options that name one of several ways."""
     if bonded_rule not in BONDED_RULES:
         raise errors.ParameterError(
@@ -51,7 +74,7 @@ def check_options(bonded_rule: str, interpolate: bool, charge_scheme: str) -> No
     if interpolate and charge_scheme != "none":
         raise errors.ParameterError(
             "charge_scheme",
-            f"{charge_scheme!r} together with interpolate=True",
+            f"{charge_scheme!r} together with interpolate={interpolate!r}",
             "'none', since at zero the interpolated System would not be the classical one",
             "leave the scheme out, or do not interpolate",
         )

@@ -7,6 +7,7 @@ large regions have it subtracted instead of being made of exceptions; the ledger
 from __future__ import annotations
 
 import copy
+import re
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .nonbonded import PERIODIC_METHODS, force_label, touches, uses_ewald
 from .region import BondGraph, Region, pair
 
 LAMBDA = "lambda_interpolate"
-"""Name of the Context parameter: 0 for the classical System, 1 for the hybrid."""
+"""Default name of the Context parameter: 0 for the classical System, 1 for the hybrid."""
 
 OWN = "region's own "
 """How the names of forces that hold E_MM(R) begin."""
@@ -35,17 +36,20 @@ class Factor:
     Parameters
     ----------
     offset, slope : float
+    parameter : str
+        Its name.
     """
 
     offset: float
     slope: float = 0.0
+    parameter: str = LAMBDA
 
     @property
     def expression(self) -> str:
         """The factor in OpenMM's expression language."""
         if not self.slope:
             return f"({self.offset!r})"
-        return f"({self.offset!r}+{self.slope!r}*{LAMBDA})"
+        return f"({self.offset!r}+{self.slope!r}*{self.parameter})"
 
 
 def check_constraints(system: openmm.System, graph: BondGraph, region: Region, purpose: str) -> None:
@@ -218,12 +222,26 @@ def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, 
     own = native_module(purpose).RegionForce(force, list(region.atoms))
     own.setScale(factor.offset, factor.slope)
     if factor.slope:
-        own.setScaleParameter(LAMBDA, 1.0)
+        own.setScaleParameter(factor.parameter, 1.0)
+        own.setScaleRange(0.0, 1.0)
         own.setHasScaleDerivative(True)
     own.setExceptionsUsePeriodicBoundaryConditions(force.getNonbondedMethod() in PERIODIC_METHODS)
     own.setName(f"{OWN}{force_label(force)}")
     own.setForceGroup(force.getForceGroup())
     return own
+
+
+def words(force: Any) -> set[str]:
+    """Names that a force uses: its parameters of the Context, and whatever stands in its energy function."""
+    found = set()
+    if hasattr(force, "getNumGlobalParameters"):
+        found |= {force.getGlobalParameterName(index) for index in range(force.getNumGlobalParameters())}
+    if hasattr(force, "getEnergyFunction"):
+        found |= set(re.findall(r"[A-Za-z_]\w*", force.getEnergyFunction()))
+    if isinstance(force, openmm.CustomCVForce):
+        for index in range(force.getNumCollectiveVariables()):
+            found |= words(force.getCollectiveVariable(index))
+    return found
 
 
 def _scaled(force: Any, expression: str, factor: Factor) -> str:
@@ -234,8 +252,8 @@ def _scaled(force: Any, expression: str, factor: Factor) -> str:
 
 def _add_parameter(force: Any, factor: Factor) -> None:
     if factor.slope:
-        force.addGlobalParameter(LAMBDA, 1.0)
-        force.addEnergyParameterDerivative(LAMBDA)
+        force.addGlobalParameter(factor.parameter, 1.0)
+        force.addEnergyParameterDerivative(factor.parameter)
 
 
 def _own_pairs(

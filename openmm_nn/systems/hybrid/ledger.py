@@ -44,7 +44,6 @@ from ...units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
 from .charges import SCHEME
 from .interpolation import (
-    LAMBDA,
     OWN,
     Factor,
     bonded_forces,
@@ -128,7 +127,8 @@ class LedgerSource:
     bonded_rule : str
     ignored : frozenset of int
         Indices of the forces that were left alone.
-    interpolated : bool
+    interpolated : str
+        Name of the Context parameter by which the hybrid is interpolated; empty for none.
     replaces_images : bool
         Whether the potential takes the place of the region's periodic images.
     """
@@ -139,7 +139,7 @@ class LedgerSource:
     region: Region
     bonded_rule: str
     ignored: frozenset[int]
-    interpolated: bool
+    interpolated: str
     replaces_images: bool
 
 
@@ -193,7 +193,7 @@ def _build(source: LedgerSource, parameters: Mapping[str, float], make_context: 
     atoms = RegionAtoms.of(source.region.atoms, source.graph.neighbours)
     energies = _Energies(source, make_context)
 
-    removed = -parameters.get(LAMBDA, 1.0) if source.interpolated else -1.0
+    removed = -parameters.get(source.interpolated, 1.0) if source.interpolated else -1.0
     own = pair_forces(source.classical, source.region, source.ignored, Factor(1.0), "ledger")
     own += bonded_forces(source.classical, atoms, source.bonded_rule, source.ignored, Factor(1.0))
     for force in own:
@@ -209,7 +209,7 @@ def _build(source: LedgerSource, parameters: Mapping[str, float], make_context: 
     groups: dict[str, int] = {"implicit solvent": 1, "NN": 2, "bias": 3, "restraints": 4, "other": 5}
     split: list[openmm.Force] = []
     for index, force in enumerate(whole.getForces()):
-        term = _whole_term(force, index in source.ignored)
+        term = _whole_term(force, index in source.ignored, own=index >= source.classical.getNumForces())
         force.setForceGroup(groups.get(term, 0))
         if term == "pairs":
             reduced = copy.deepcopy(force)
@@ -231,14 +231,16 @@ def _add_part(energies: _Energies, part: Part) -> None:
     energies.add(part.forces, [(term, factor, _ALL) for term, factor in part.rows])
 
 
-def _whole_term(force: openmm.Force, ignored: bool) -> str:
+def _whole_term(force: openmm.Force, ignored: bool, *, own: bool) -> str:
     """Tell where a force goes: to a term as a whole, to be split (``pairs``, ``terms``), or nowhere."""
     module = native_module("ledger")
     if ignored:
         return "other"
-    if module.RegionForce.isinstance(force) or force.getName().startswith(OWN):
+    if own and (isinstance(force, module.RegionForce) or force.getName().startswith(OWN)):
         return ""
-    if module.NeuralForce.isinstance(force) or isinstance(force, openmm.PythonForce):
+    if isinstance(force, module.RegionForce):
+        return "other"  # of another region
+    if isinstance(force, (module.NeuralForce, openmm.PythonForce)):
         return "NN"
     if isinstance(force, (openmm.NonbondedForce, openmm.CustomNonbondedForce)):
         return "pairs"

@@ -9,7 +9,7 @@ from ...engine import force as force_module
 from ...potentials.potential import Potential
 from .bonded import RegionAtoms
 from .embeddings import EmbeddingRequest
-from .interpolation import LAMBDA, Factor, bonded_forces, image_forces, pair_forces
+from .interpolation import Factor, bonded_forces, image_forces, pair_forces
 from .mechanical import Remainder, remove_region
 
 
@@ -60,15 +60,15 @@ def own_forces(request: EmbeddingRequest) -> list[openmm.Force]:
     forces: list[openmm.Force] = []
     purpose = "interpolate" if interpolate else "subtract_region"
     if interpolate or subtract:
-        factor = Factor(0.0 if subtract else 1.0, -1.0) if interpolate else Factor(-1.0)
+        factor = Factor(0.0 if subtract else 1.0, -1.0, interpolate) if interpolate else Factor(-1.0)
         forces += pair_forces(system, region, ignored, factor, purpose, images=images and subtract)
     if images and not subtract:
         # Zero exceptions leave the images in.
-        factor = Factor(0.0, -1.0) if interpolate else Factor(-1.0)
+        factor = Factor(0.0, -1.0, interpolate) if interpolate else Factor(-1.0)
         forces += image_forces(system, region, ignored, factor, "long_range")
     if interpolate:
         atoms = RegionAtoms.of(region.atoms, request.graph.neighbours)
-        forces += bonded_forces(system, atoms, request.bonded_rule, ignored, Factor(1.0, -1.0))
+        forces += bonded_forces(system, atoms, request.bonded_rule, ignored, Factor(1.0, -1.0, interpolate))
     return forces
 
 
@@ -88,10 +88,11 @@ def _add_potential(system: openmm.System, request: EmbeddingRequest) -> None:
             multiplicity=request.multiplicity,
             force_group=request.force_group,
             properties=request.properties,
-            scale=(LAMBDA, 1.0) if request.interpolate else None,
+            scale=(request.interpolate, 1.0) if request.interpolate else None,
         )
         if request.interpolate:
-            force.addEnergyParameterDerivative(LAMBDA)
+            force.setScaleRange(0.0, 1.0)
+            force.addEnergyParameterDerivative(request.interpolate)
         system.addForce(force)
         return
     if request.links:

@@ -134,12 +134,20 @@ def touches(force: openmm.Force, inside: Collection[int]) -> bool:
 
 def _listed_particles(force: Any) -> list[int] | None:
     """Read what `getParticles` says; None if the force does not say."""
-    from ... import native
-
-    if type(force) is openmm.Force:
-        force = native.as_neural_force(force) or force
     getter = getattr(force, "getParticles", None)
     return None if getter is None else [int(atom) for atom in getter()]
+
+
+def _own_particles(force: Any) -> tuple[int, ...] | None:
+    """The region of a force of this package, empty for all particles; None for another force.
+
+    The outer atom of a cut bond, on which a link atom hangs, is no part of it: it may be in another region.
+    """
+    from ... import native
+
+    if not native.available() or not isinstance(force, (native.load().NeuralForce, native.load().RegionForce)):
+        return None
+    return tuple(force.getParticles())
 
 
 # --- which forces are allowed
@@ -223,14 +231,31 @@ def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
     if isinstance(force, openmm.CustomCVForce):
         _check_variables(force, inside)
         return
-    if touches(force, inside):
+    if _own_particles(force) is not None:
+        _check_overlap(force, inside)
+    elif touches(force, inside):
         _refuse(force, _REMEDIES.get(type(force), "leave its atoms out of the region"))
+
+
+def _check_overlap(force: Any, inside: Collection[int]) -> None:
+    """Refuse atoms that another region has already: E_MM(R) would be taken out twice."""
+    particles = _own_particles(force) or ()
+    shared = sorted(set(inside).intersection(particles) if particles else inside)
+    if shared:
+        shown = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+        raise errors.UnsupportedError(
+            "region",
+            f"{len(shared)} atoms ({shown}) that {force_label(force)} acts on already",
+            "regions of one System that share no atoms",
+            "leave these atoms out, or make one region of both in a classical System; or, where that force is a "
+            f"correction that is to be added to the hybrid, give ignore_forces=({force.getName()!r},)",
+        )
 
 
 def _refuse(force: openmm.Force, remedy: str) -> None:
     raise errors.UnsupportedError(
         "system",
-        f"{force_label(force)}, which acts on atoms of the region",
+        f"{force_label(force)}, which {'may act' if type(force) is openmm.Force else 'acts'} on atoms of the region",
         "such a force only where it touches no atom of the region: no rule says what of it the potential replaces",
         f"{remedy}; or, to keep it as it is, give ignore_forces=({force.getName()!r},)",
     )
