@@ -109,7 +109,7 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     if source.interpolated:
         raise UnsupportedError(
             "hybrid",
-            f"interpolates by {source.interpolated}, and multiple time steps are for the hybrid alone",
+            f"one that interpolates by {source.interpolated}, and multiple time steps are for the hybrid alone",
             "a hybrid made with interpolate=False",
             "make it again without interpolation",
         )

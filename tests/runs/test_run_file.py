@@ -188,7 +188,7 @@ MISTAKES = {
         "platform: CPU\n  properties: {Threads: 2}",
         18,
         "dynamics.properties.Threads",
-        "got 2",
+        "2",
         'Threads: "2"',
     ),
     "a GPU": ("platform: Reference", "platform: GPU", 17, "dynamics.platform", "'GPU'", "CUDA, HIP or OpenCL"),
@@ -205,7 +205,7 @@ MISTAKES = {
         "seed: 99999999999",
         17,
         "dynamics.seed",
-        "less than 2147483648",
+        "99999999999",
         "write it like `seed: 1`",
     ),
     "a name for a section": (
@@ -213,17 +213,17 @@ MISTAKES = {
         "potential: openmm-nn/hcno-1",
         8,
         "potential",
-        "got 'openmm-nn/hcno-1'",
+        "'openmm-nn/hcno-1'",
         "write `name: openmm-nn/hcno-1` on a line of its own, indented, below `potential:`",
     ),
-    "a section of nothing": ("  length: 1 ps\n", "", 18, "produce", "got nothing", "write `length: 10 ps` on a line"),
+    "a section of nothing": ("  length: 1 ps\n", "", 18, "produce", "nothing", "write `length: 10 ps` on a line"),
     "steps for a length": ("length: 1 ps", "steps: 2000", 19, "produce.steps", "does not exist", "write `length`"),
     "edges without units": (
         f"file: {PEPTIDE}",
         f"file: {PEPTIDE}\n  box: [3, 3, 3]",
         4,
         "structure.box[0]",
-        "got 3",
+        "3",
         "such as `3 nm`",
     ),
     "one edge": (
@@ -231,7 +231,7 @@ MISTAKES = {
         f"file: {PEPTIDE}\n  box: 3 nm",
         4,
         "structure.box",
-        "got '3 nm'",
+        "'3 nm'",
         "`box: [3 nm, 3 nm, 3 nm]`",
     ),
     "a range of atoms": (
@@ -247,7 +247,7 @@ MISTAKES = {
         "allow_cuts: [4, 6]",
         12,
         "region.allow_cuts[0]",
-        "got 4",
+        "4",
         "write it like `[0, 1]`",
     ),
     "a list for a selection": (
@@ -271,7 +271,7 @@ MISTAKES = {
         "cutoff: 1 nm\n  ewald_tolerance: 1",
         8,
         "forcefield.ewald_tolerance",
-        "got 1",
+        "1",
         "`ewald_tolerance: 0.0005`",
     ),
     "no space after a colon": ("  charge: 0", "  charge:0", 12, "", "noticed on line 13", "a space after the colon"),
@@ -287,7 +287,7 @@ LATE = {
         "platform: CPU\n  properties: {Threads: two}",
         18,
         "dynamics.properties.Threads",
-        'allowed: a whole number from 1, such as "2"',
+        "'two'",
         "correct the value",
     ),
     "neither true nor false": (
@@ -295,7 +295,7 @@ LATE = {
         'platform: CPU\n  properties: {DeterministicForces: "yes"}',
         18,
         "dynamics.properties.DeterministicForces",
-        "got 'yes'; allowed: true or false",
+        "'yes'",
         "correct the value",
     ),
     "a property of another platform": (
@@ -303,7 +303,7 @@ LATE = {
         "platform: CPU\n  properties: {Precision: mixed}",
         18,
         "dynamics.properties.Precision",
-        "properties of CPU: Threads, DeterministicForces",
+        "'mixed'",
         "remove this line",
     ),
     "no such structure": (
@@ -424,7 +424,7 @@ LATE = {
         12,
         "region.embedding",
         "electric",
-        "Choose one",
+        "choose one",
     ),
     "a cutoff over half of the box": (
         "cutoff: 1 nm",
@@ -444,15 +444,10 @@ def change(old: str, new: str) -> str:
 
 def check(error: RunFileError, line: int, key: str, value: str, remedy: str) -> None:
     """One line with file, line, key, value, and a remedy."""
-    text = str(error)
-    where, _, rest = text.partition(": ")
-    assert where == f"run.yaml, line {line}", text
-    if key:
-        assert rest.startswith((f"{key}: ", f"{key} ")), text
-    assert value in rest, text
-    fix = rest[rest.index("To fix: ") :] if "To fix: " in rest else rest
-    assert remedy in fix, text
-    assert "\n" not in text
+    assert error.argument == f"run.yaml, line {line}" + (f": {key}" if key else "")
+    assert value in error.got
+    assert remedy in error.remedy
+    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", MISTAKES)

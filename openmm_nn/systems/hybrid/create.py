@@ -234,7 +234,7 @@ def create_hybrid_system(
     if topology.getNumAtoms() != system.getNumParticles():
         raise errors.ParticleError(
             "topology",
-            f"has {topology.getNumAtoms()} atoms, but the System has {system.getNumParticles()} particles",
+            f"{topology.getNumAtoms()} atoms, with {system.getNumParticles()} particles in the System",
             "one particle for each atom",
             "give the topology that the System was made from",
         )

@@ -160,8 +160,8 @@ def find_embedding(name: str) -> Embedding:
     except (ImportError, AttributeError) as error:
         raise errors.ParameterError(
             "embedding",
-            f"{name!r}, which {targets[name]} should hold",
-            f"cannot be imported ({error}); allowed are embeddings whose package works",
+            f"{name!r}, whose {targets[name]} cannot be imported ({error})",
+            "embeddings whose package works",
             "correct or reinstall that package",
         ) from error
     if not isinstance(found, Embedding):

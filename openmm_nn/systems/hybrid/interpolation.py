@@ -105,7 +105,7 @@ def native_module(purpose: str) -> Any:
     if not native.available():
         raise errors.NativeExtensionError(
             f"{purpose}",
-            f"needs RegionForce of the native extension, which is not used ({native.reason()})",
+            f"an installation without RegionForce of the native extension ({native.reason()})",
             "an installation with it",
             "build it with python -m openmm_nn.native.build",
         )

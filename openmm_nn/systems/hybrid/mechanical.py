@@ -212,7 +212,7 @@ def _copy(item: Any, name: str) -> Any:
     except openmm.OpenMMException as error:
         raise errors.UnsupportedError(
             "system",
-            f"{name} cannot be copied ({error})",
+            f"{name}, which cannot be copied ({error})",
             "forces that OpenMM can copy, since the given System stays as it is",
             "take the force out, make the hybrid, and add it to the hybrid's system",
         ) from error

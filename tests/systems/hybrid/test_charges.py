@@ -9,6 +9,7 @@ from openmm import unit
 
 from openmm_nn import HybridSystem, create_hybrid_system
 from openmm_nn.errors import BoundaryError, ParameterError, UnsupportedError
+from tests.refusals import refusal
 from tests.systems.hybrid import molecules
 from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, villin
 from tests.systems.hybrid.molecules import build
@@ -121,9 +122,9 @@ def test_environment_alone_does_not_notice(scheme: str) -> None:
 
 def test_bad_schemes() -> None:
     case = villin(rigidWater=False)
-    with pytest.raises(ParameterError, match=r"charge_scheme: got 'z9'; allowed are 'none', 'z1', 'rc', 'rcd', 'cs'"):
+    with refusal(ParameterError, "charge_scheme", got="'z9'", allowed="'none', 'z1', 'rc', 'rcd', 'cs'"):
         make(case, "z9")
-    with pytest.raises(ParameterError, match=r"charge_scheme: got 'rc' together with interpolate=True"):
+    with refusal(ParameterError, "charge_scheme", got=("'rc'", "interpolate=True")):
         make(case, "rc", interpolate=True)
 
 
@@ -134,7 +135,7 @@ def test_a_scheme_needs_somewhere_to_put_the_charge() -> None:
         force.addParticle(0.1 * (-1) ** number, 0.3, 0.1)
     system.addForce(force)
     atoms = [i for name, i in index.items() if name != "H1"]
-    with pytest.raises(BoundaryError, match=r"charge_scheme: got 'rc', but LIG1:H1 .* has no further neighbour"):
+    with refusal(BoundaryError, "charge_scheme", got=("'rc'", "LIG1:H1")):
         create_hybrid_system(
             topology,
             system,
@@ -153,7 +154,7 @@ def test_charges_that_change_during_a_run() -> None:
     force = next(f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
     force.addGlobalParameter("charging", 1.0)
     force.addParticleParameterOffset("charging", make(case, "none").links[0].outside, 0.1, 0.0, 0.0)
-    with pytest.raises(UnsupportedError, match=r"charge of particle \d+ depends on the parameter 'charging'"):
+    with refusal(UnsupportedError, "charge_scheme", got="'charging'"):
         make(Case(case.topology, system, case.positions), "rc")
 
 
@@ -176,7 +177,7 @@ def test_formal_charges_are_guessed_and_compared() -> None:
         create_hybrid_system(case.topology, case.system, potential, asp, charge=0)
     with pytest.warns(UserWarning, match=r"add up to -\d\.\d+ e, but the potential is not told any charge"):
         create_hybrid_system(case.topology, case.system, zero_potential(), asp)
-    with pytest.raises(ParameterError, match=r"charge: got 0.5; allowed are integers"):
+    with refusal(ParameterError, "charge", got="0.5", allowed="integers"):
         create_hybrid_system(case.topology, case.system, potential, asp, charge=0.5)
 
 

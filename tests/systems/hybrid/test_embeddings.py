@@ -12,6 +12,7 @@ from openmm_nn.errors import ParameterError
 from openmm_nn.systems.hybrid import embeddings
 from openmm_nn.systems.hybrid.embeddings import EmbeddingRequest, embedding_names, find_embedding
 from openmm_nn.systems.hybrid.mechanical import Remainder
+from tests.refusals import refusal
 from tests.systems.hybrid.cases import peptide_in_water
 from tests.systems.hybrid.region_energy import zero_potential
 
@@ -74,14 +75,14 @@ def test_no_entry_point_takes_the_place_of_the_packages_own(registered: Marked) 
 def test_unknown_names_list_the_known_ones(registered: Marked) -> None:
     case = peptide_in_water(waters=30)
     known = "'absent', 'gone', 'marked', 'mechanical', 'nothing'"
-    with pytest.raises(ParameterError, match=rf"embedding: got 'electric'; allowed are {known}"):
+    with refusal(ParameterError, "embedding", got="'electric'", allowed=known, remedy=embeddings.GROUP):
         create_hybrid_system(case.topology, case.system, zero_potential(), range(22), embedding="electric")
 
 
 def test_embeddings_that_do_not_work(registered: Marked) -> None:
-    with pytest.raises(ParameterError, match=r"got 'gone', which .*:GONE should hold, but that cannot be imported"):
+    with refusal(ParameterError, "embedding", got=("'gone'", ":GONE")):
         find_embedding("gone")
-    with pytest.raises(ParameterError, match=r"got 'absent'.*no_such_package_at_all.*Correct or reinstall"):
+    with refusal(ParameterError, "embedding", got=("'absent'", "no_such_package_at_all:EMBEDDING")):
         find_embedding("absent")
     with pytest.raises(TypeError, match=r"entry point 'nothing' of openmm_nn.embeddings: got object; allowed is"):
         find_embedding("nothing")
