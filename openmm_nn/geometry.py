@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import openmm
 from numpy.typing import NDArray
 
 from .errors import EvaluationError, ParameterError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WholeMaker",
     "as_box",
+    "check_system_box",
     "cluster_error",
     "minimum_image",
     "nearest_image",
@@ -137,11 +139,41 @@ def topology_box(topology: Topology) -> Array | None:
     vectors = topology.getPeriodicBoxVectors()
     if vectors is None:
         return None
-    numbers = [0 if atom.element is None else int(atom.element.atomic_number) for atom in topology.atoms()]
     remedy = (
         "call topology.setPeriodicBoxVectors(None) if the structure has no box, or with the vectors that it really has"
     )
-    return as_box(vectors, numbers, argument="topology", remedy=remedy)
+    return as_box(vectors, _atomic_numbers(topology), argument="topology", remedy=remedy)
+
+
+def check_system_box(system: openmm.System, topology: Topology) -> None:
+    """Refuse a periodic System whose box its atoms do not fit into.
+
+    Parameters
+    ----------
+    system
+        Its default box vectors are looked at if it uses periodic boundary conditions and they were set.
+    topology
+        Of the System, for the elements.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be a box of these atoms.
+    """
+    if not system.usesPeriodicBoundaryConditions():
+        return
+    box = in_nanometers(system.getDefaultPeriodicBoxVectors())
+    if np.array_equal(box, in_nanometers(openmm.System().getDefaultPeriodicBoxVectors())):
+        return  # OpenMM's own default: the box will be given to the Context, where the engine looks at it
+    remedy = (
+        "call topology.setPeriodicBoxVectors(...) with the box that the structure really has, or with None and "
+        "nonbondedMethod=NoCutoff if it has none, and make the System again"
+    )
+    as_box(box, _atomic_numbers(topology), argument="system", remedy=remedy)
+
+
+def _atomic_numbers(topology: Topology) -> list[int]:
+    return [0 if atom.element is None else int(atom.element.atomic_number) for atom in topology.atoms()]
 
 
 def smallest_height(box: Array) -> float:

@@ -117,7 +117,9 @@ class _Computation:
         if self.beyond:
             self.refuse_particles()
         positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
-        box = as_box(state.getPeriodicBoxVectors(asNumpy=True)._value) if self.flagged else None
+        box = None
+        if self.flagged:
+            box = as_box(state.getPeriodicBoxVectors(asNumpy=True)._value, self.engine.atomic_numbers)
         count = len(positions)
         if self.chosen:
             positions = positions[self.chosen]

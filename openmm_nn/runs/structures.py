@@ -14,6 +14,7 @@ from openmm import app, unit
 from openmm.app.internal.charmm.exceptions import CharmmError
 
 from ..errors import ParameterError
+from ..geometry import topology_box
 from .quantities import parse_quantity
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
@@ -114,7 +115,22 @@ def read_structure(runfile: RunFile) -> Structure:
         )  # fmt: skip
     if not atoms:
         raise runfile.error("structure", "file", got="a file without atoms", allowed="atoms", remedy="look into it")
+    if runfile.get("forcefield", "nonbonded") not in ("NoCutoff", "CutoffNonPeriodic"):
+        _check_box(runfile, structure.topology)
     return structure
+
+
+def _check_box(runfile: RunFile, topology: app.Topology) -> None:
+    """Refuse a box that the atoms do not fit into."""
+    try:
+        topology_box(topology)
+    except ParameterError as error:
+        given = runfile.given("structure", "box")
+        raise runfile.error(
+            "structure", "box" if given else "file", got=error.got, allowed=error.allowed,
+            remedy="correct the edges" if given else "remove the box from the file (in a PDB file the line CRYST1) if "
+            "the structure has none, or write the one that it really has: `box: [3 nm, 3 nm, 3 nm]` below `structure:`",
+        ) from error  # fmt: skip
 
 
 def read_coordinates(path: str | Path) -> tuple[app.Topology, Any]:

@@ -9,7 +9,7 @@ import openmm
 
 from ..engine.force import Link, create_force
 from ..errors import ParameterError, ParticleError
-from ..geometry import topology_box
+from ..geometry import check_system_box, topology_box
 from ..potentials.potential import Potential
 from ..selection import select_atoms
 from ..units import MASS_UNIT, in_nanometers, in_unit
@@ -99,6 +99,7 @@ def add_neural_force(
             "topology", f"{topology.getNumAtoms()} atoms for a System of {system.getNumParticles()} particles",
                     "one atom for every particle", "give the topology that the System was made from"
         )  # fmt: skip
+    check_system_box(system, topology)
     indices = None if atoms is None else select_atoms(topology, atoms)
     _check_sites(system, potential, range(system.getNumParticles()) if indices is None else indices)
     force = create_force(

@@ -13,6 +13,7 @@ from openmm import app
 
 from ... import errors
 from ...engine.force import Link
+from ...geometry import check_system_box
 from ...potentials.potential import Potential
 from ...selection import select_atoms
 from .boundary import CutBond, is_polar, make_cuts
@@ -239,6 +240,7 @@ def create_hybrid_system(
             "give the topology that the System was made from",
         )
 
+    check_system_box(system, topology)
     graph = BondGraph.of(topology, system)
     atoms = expand_atoms(graph, select_atoms(topology, region, argument="region"), expand)
     inside = frozenset(atoms)

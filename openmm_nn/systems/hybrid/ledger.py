@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from ... import errors
+from ...geometry import as_box
 from ...units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
 from .charges import SCHEME
@@ -355,7 +356,7 @@ def _positions(source: LedgerSource, positions: Any) -> NDArray[np.float64]:
 
 
 def _box(box: Any) -> Any:
-    return None if box is None else [openmm.Vec3(*row) for row in in_nanometers(box)]
+    return None if box is None else [openmm.Vec3(*row) for row in as_box(box).tolist()]
 
 
 def default_parameters(system: openmm.System) -> dict[str, float]:
