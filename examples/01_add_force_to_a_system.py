@@ -51,7 +51,7 @@ def main() -> None:
     forcefield = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     system = forcefield.createSystem(pdb.topology, nonbondedMethod=app.PME, constraints=app.HBonds)
     force = openmm_nn.add_neural_force(
-        system, potential, pdb.topology, atoms="resname ACE ALA NME and (name CH3 or name C or name CA or name N)",
+        pdb.topology, system, potential, "resname ACE ALA NME and (name CH3 or name C or name CA or name N)",
         force_group=1,
     )  # fmt: skip
     force.addEnergyParameterDerivative("d0")

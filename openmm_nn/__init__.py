@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from .potentials.export import export_potential
     from .potentials.loading import available_potentials, load_potential, trust_hash
     from .potentials.potential import Evaluation, Potential
-    from .systems.hybrid import HybridSystem, create_hybrid_system
+    from .systems.hybrid import HybridSystem, Mechanical, Region, create_hybrid_system, select_region
     from .systems.system import add_neural_force, create_system
 
 __all__ = [
     "Evaluation",
     "HybridSystem",
     "Link",
+    "Mechanical",
     "ModelCard",
     "OpenMMNNError",
     "Potential",
+    "Region",
     "__version__",
     "add_neural_force",
     "available_potentials",
@@ -38,6 +40,7 @@ __all__ = [
     "export_potential",
     "load_potential",
     "preflight",
+    "select_region",
     "trust_hash",
     "tune",
 ]
@@ -46,9 +49,11 @@ _MODULES = {
     "Evaluation": "potentials.potential",
     "HybridSystem": "systems.hybrid",
     "Link": "engine.force",
+    "Mechanical": "systems.hybrid",
     "ModelCard": "model.card",
     "OpenMMNNError": "errors",
     "Potential": "potentials.potential",
+    "Region": "systems.hybrid",
     "add_neural_force": "systems.system",
     "available_potentials": "potentials.loading",
     "create_hybrid_system": "systems.hybrid",
@@ -56,6 +61,7 @@ _MODULES = {
     "export_potential": "potentials.export",
     "load_potential": "potentials.loading",
     "preflight": "checks",
+    "select_region": "systems.hybrid",
     "trust_hash": "potentials.loading",
     "tune": "dynamics.tuning",
 }
@@ -71,6 +77,7 @@ _SUBMODULES = (
     "report",
     "runs",
     "systems",
+    "tables",
     "testing",
     "units",
 )

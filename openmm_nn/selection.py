@@ -25,7 +25,7 @@ _LONG = 160
 _MANY = 12
 
 
-def select_atoms(topology: Topology, atoms: Any, *, argument: str = "atoms") -> tuple[int, ...]:
+def select_atoms(topology: Topology, atoms: Any, *, argument: str = "region") -> tuple[int, ...]:
     """Return the indices of the atoms that are meant.
 
     Parameters

@@ -474,7 +474,7 @@ def _force(
     periodic = None if potential.card.periodic != "optional" else box is not None
     return potential.create_force(
         atomic_numbers=atomic_numbers,
-        atoms=atoms,
+        region=atoms,
         periodic=periodic,
         charge=charge,
         multiplicity=multiplicity,

@@ -183,13 +183,13 @@ def test_a_region_is_given_in_the_same_ways() -> None:
     potential = openmm_nn.load_potential(lambda positions: (positions**2).sum())
     atoms = list(topology.atoms())
     for region in (iter(atoms[2:]), torch.tensor([False, False, True, True]), [atom.residue for atom in atoms[2:]]):
-        assert create_hybrid_system(topology, system, potential, region).region.atoms == (2, 3)
+        assert create_hybrid_system(topology, system, potential, region).region.indices == (2, 3)
 
 
 def test_a_force_without_topology_takes_indices_of_any_library(models: Any) -> None:
     pair = models.pair("plain")
     for atoms in (torch.tensor([4, 2]), np.array([4, 2]), (index for index in (4, 2))):
-        assert list(pair.create_force(atomic_numbers=[1, 8], atoms=atoms).getParticles()) == [4, 2]
+        assert list(pair.create_force(atomic_numbers=[1, 8], region=atoms).getParticles()) == [4, 2]
     for atoms in (torch.tensor([True, True]), list(torch.tensor([True, False])), [True, False]):
         with pytest.raises(openmm_nn.OpenMMNNError, match="truth values"):
-            pair.create_force(atomic_numbers=[1, 8], atoms=atoms)
+            pair.create_force(atomic_numbers=[1, 8], region=atoms)

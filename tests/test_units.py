@@ -52,7 +52,7 @@ def test_offsets_and_links(models: ModelSet, engine: str, name: str) -> None:
     system = bare_system(6)
     potential = models.pair("plain", unit=name, offset=True)
     system.addForce(
-        potential.create_force(atomic_numbers=NUMBERS[:5], atoms=range(5), links=[Link(2, 5, "fixed", 0.109)])
+        potential.create_force(atomic_numbers=NUMBERS[:5], region=range(5), links=[Link(2, 5, "fixed", 0.109)])
     )
     cap = oracle.place_link(positions[2], positions[5], "fixed", 0.109)
     expected = oracle.pair_energy(np.array([*positions[:5], cap]), [*NUMBERS[:5], 1])

@@ -126,7 +126,7 @@ def _step(given: argparse.Namespace) -> tuple[str, Any]:
         rounds=given.rounds,
         steps=given.steps,
         threads=given.threads,
-        platform_name=given.platform,
+        platform=given.platform,
         cuda_graphs=given.cuda_graphs,
         peers=not given.no_peers,
     )
@@ -149,7 +149,7 @@ def _hybrid(given: argparse.Namespace) -> tuple[str, Any]:
     if unknown := set(parts).difference(_PARTS):
         got = " ".join(sorted(unknown))
         raise ParameterError("part", got, ", ".join(_PARTS), "name some of these, or none")
-    common = {"platform_name": given.platform, "peers": not given.no_peers}
+    common = {"platform": given.platform, "peers": not given.no_peers}
     results: dict[str, StepResult | SetupResult] = {}
     if "interpolation" in parts:
         results["interpolation"] = measure_interpolation(
@@ -185,7 +185,7 @@ def _model(given: argparse.Namespace) -> tuple[str, Any]:
         rounds=given.rounds,
         threads=given.threads,
         portable=given.portable,
-        platform_name=given.platform,
+        platform=given.platform,
     )
     if given.plot:
         draw_model(result, given.plot)
@@ -207,7 +207,7 @@ def _add_scaling(commands: Any) -> None:
 
 def _scaling(given: argparse.Namespace) -> tuple[str, Any]:
     waters = given.waters if given.waters is not None else () if given.structure in BOXED else _WATERS
-    common = {"potential": given.potential, "rounds": given.rounds, "platform_name": given.platform}
+    common = {"potential": given.potential, "rounds": given.rounds, "platform": given.platform}
     results = {
         "environment": measure_environment(given.structure, given.region, waters=waters, **common),
         "region": measure_region(given.structure, given.region, sizes=given.sizes, **common),
@@ -242,7 +242,7 @@ def _committee(given: argparse.Namespace) -> tuple[str, Any]:
         sizes=given.sizes,
         rounds=given.rounds,
         threads=given.threads,
-        platform_name=given.platform,
+        platform=given.platform,
     )
     if given.plot:
         draw_committee(result, given.plot)
@@ -273,7 +273,7 @@ def _multistep(given: argparse.Namespace) -> tuple[str, Any]:
         outer=[0.001 * step for step in given.outer],
         medium=0.001 * given.medium,
         duration=given.duration,
-        platform_name=given.platform,
+        platform=given.platform,
         seed=given.seed,
         replicas=given.replicas,
         half=given.half,

@@ -76,7 +76,7 @@ def measure_committee(
     rounds: int = 15,
     evaluations: int = 10,
     threads: int = 0,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
 ) -> CommitteeResult:
     """Measure the time of an evaluation by one and by several members of a committee, of a region alone.
 
@@ -96,7 +96,7 @@ def measure_committee(
         How many rounds, and evaluations of each contender in a round.
     threads
         Threads of torch; 0 for the default of the engine.
-    platform_name
+    platform
         OpenMM's platform.
 
     Returns
@@ -113,9 +113,7 @@ def measure_committee(
 
     def contexts_of(*potentials: Any) -> list[tuple[openmm.Context, Any]]:
         return [
-            region_context(
-                potential, subject.topology, subject.positions, atoms, threads=threads, platform_name=platform_name
-            )
+            region_context(potential, subject.topology, subject.positions, atoms, threads=threads, platform=platform)
             for potential in potentials
         ]
 
@@ -153,7 +151,7 @@ def measure_committee(
         "batched": str(committee),
         "threads of torch": str(threads or "default of the engine"),
         "rounds": f"{rounds} of {evaluations} evaluations",
-        **where(platform_name),
+        **where(platform),
     }
     differences = {
         name: (abs(own - energy), float(np.abs(theirs - forces).max())) for name, (own, theirs) in results.items()

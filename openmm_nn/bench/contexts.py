@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import platform as host
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,7 +20,7 @@ _TIME_STEP = 0.5 * unit.femtosecond
 _PACKAGES = ("openmm-nn", "torch", "openmm", "openmmml", "openmmtorch", "torchani")
 
 
-def make_context(system: openmm.System, positions: Any, platform_name: str) -> openmm.Context:
+def make_context(system: openmm.System, positions: Any, platform: str) -> openmm.Context:
     """Make a Context with a Langevin integrator at 300 K and 0.5 fs.
 
     Parameters
@@ -29,7 +29,7 @@ def make_context(system: openmm.System, positions: Any, platform_name: str) -> o
         Any.
     positions : Quantity
         (N,3).
-    platform_name
+    platform
         OpenMM's platform.
 
     Returns
@@ -37,7 +37,7 @@ def make_context(system: openmm.System, positions: Any, platform_name: str) -> o
     openmm.Context
     """
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, _TIME_STEP)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform_name))
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
     place(context, positions)
     return context
 
@@ -85,7 +85,7 @@ def region_context(
     atoms: Sequence[int],
     *,
     threads: int = 0,
-    platform_name: str = "Reference",
+    platform: str = "Reference",
     cuda_graphs: bool = False,
 ) -> tuple[openmm.Context, Any]:
     """Make a Context of some atoms alone, as a cluster.
@@ -102,7 +102,7 @@ def region_context(
         Indices.
     threads
         Threads of torch; 0 for the default of the engine.
-    platform_name
+    platform
         OpenMM's platform.
     cuda_graphs
         Whether the evaluation is recorded, on CUDA.
@@ -126,7 +126,7 @@ def region_context(
     for _ in atoms:
         system.addParticle(1.0)
     system.addForce(force)
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform_name))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
     context.setPositions(np.asarray(positions.value_in_unit(unit.nanometer))[list(atoms)])
     return context, force
 
@@ -142,12 +142,12 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def where(platform_name: str) -> dict[str, str]:
+def where(platform: str) -> dict[str, str]:
     """Say where a measurement was made.
 
     Parameters
     ----------
-    platform_name
+    platform
         OpenMM's platform.
 
     Returns
@@ -155,9 +155,9 @@ def where(platform_name: str) -> dict[str, str]:
     dict
         Platform, versions and machine.
     """
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    if platform_name == "CUDA":
+    machine = f"{host.machine()}, {os.cpu_count()} cores"
+    if platform == "CUDA":
         import torch
 
         machine += f", {torch.cuda.get_device_name()}"
-    return {"platform": platform_name, "versions": versions(), "machine": machine}
+    return {"platform": platform, "versions": versions(), "machine": machine}

@@ -123,7 +123,7 @@ def measure_model(
     rounds: int = 15,
     threads: int = 0,
     portable: bool = False,
-    platform_name: str = "Reference",
+    platform: str = "Reference",
 ) -> ModelResult:
     """Measure the time of an evaluation of energy and forces by the native force.
 
@@ -146,7 +146,7 @@ def measure_model(
         Threads of torch; 0 for the default of the engine, which is 1 below 100 atoms.
     portable
         Whether the bundled potential is compiled for every processor of this kind.
-    platform_name
+    platform
         ``Reference``, or ``CUDA``: there the potential is compiled for the GPU, and evaluations are recorded.
 
     Returns
@@ -160,7 +160,7 @@ def measure_model(
     >>> measure_model("alanine-dipeptide-explicit.pdb").ratio(22)  # doctest: +SKIP
     """
     subject = find_subject(structure, region)
-    on_gpu = platform_name == "CUDA"
+    on_gpu = platform == "CUDA"
     with tempfile.TemporaryDirectory() as folder:
         compiled = (
             compile_bundled(Path(folder) / "bundled.pt2", portable=portable, device="cuda" if on_gpu else "cpu")
@@ -180,7 +180,7 @@ def measure_model(
                 subject.positions,
                 atoms,
                 threads=threads,
-                platform_name=platform_name,
+                platform=platform,
                 cuda_graphs=on_gpu,
             )
             for name, potential in contenders.items()
@@ -207,6 +207,6 @@ def measure_model(
         "compiled for": "this GPU" if on_gpu else "every processor of this kind" if portable else "this processor",
         "threads of torch": str(threads or "default of the engine"),
         "rounds": f"{rounds} of 10 evaluations",
-        **where(platform_name),
+        **where(platform),
     }
     return ModelResult(times=times, differences=differences, edges=edges, setting=setting)

@@ -25,7 +25,7 @@ def measure_multistep(
     outer: Sequence[float] = (0.003,),
     medium: float = 0.003,
     duration: float = 2.0,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
     seed: int = 1,
     replicas: int = 1,
     half: bool = False,
@@ -48,7 +48,7 @@ def measure_multistep(
         Step of the nonbonded terms, ps, or the next smaller one that divides an outer step.
     duration
         Of each run, ps; a quarter of it, 5 ps at most, comes before them.
-    platform_name
+    platform
         OpenMM platform.
     seed, replicas, half
         See `openmm_nn.dynamics.audit_multistep`.
@@ -72,7 +72,7 @@ def measure_multistep(
         medium=medium,
         duration=duration,
         equilibration=min(5.0, duration / 4.0),
-        platform=platform_name,
+        platform=platform,
         seed=seed,
         replicas=replicas,
         half=half,

@@ -113,7 +113,7 @@ def torch_systems(potential: Potential, hybrid: HybridSystem) -> dict[str, openm
     systems = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
-        path.write_bytes(potential.to_torchforce(atomic_numbers=numbers, atoms=atoms, periodic=False).data or b"")
+        path.write_bytes(potential.to_torchforce(atomic_numbers=numbers, region=atoms, periodic=False).data or b"")
         systems["TorchForce"] = copy.deepcopy(rest)
         systems["TorchForce"].addForce(openmmtorch.TorchForce(str(path)))
     if hasattr(openmmtorch, "PythonTorchForce"):  # from openmm-torch 1.5 on

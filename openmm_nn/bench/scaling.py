@@ -61,7 +61,7 @@ def measure_environment(
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
 ) -> list[ScalingRow]:
     """Measure a region in more and more water.
 
@@ -77,7 +77,7 @@ def measure_environment(
         Name or path.
     rounds, steps
         How many rounds, and steps in each.
-    platform_name
+    platform
         OpenMM platform.
 
     Returns
@@ -88,7 +88,7 @@ def measure_environment(
     rows = []
     for number in waters:
         subject = find_subject(structure, region, number)
-        rows.append(_measure(subject, subject.region, potential, rounds, steps, platform_name))
+        rows.append(_measure(subject, subject.region, potential, rounds, steps, platform))
     return rows
 
 
@@ -100,7 +100,7 @@ def measure_region(
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
 ) -> list[ScalingRow]:
     """Measure a region that takes in more and more of the molecules around it.
 
@@ -112,7 +112,7 @@ def measure_region(
         MDTraj selection of what is always inside; by default the system's own.
     sizes
         Numbers of atoms, about: molecules stay whole.
-    potential, rounds, steps, platform_name
+    potential, rounds, steps, platform
         As in `measure_environment`.
 
     Returns
@@ -124,26 +124,26 @@ def measure_region(
     rows = []
     for size in sizes:
         atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
-        rows.append(_measure(subject, atoms, potential, rounds, steps, platform_name))
+        rows.append(_measure(subject, atoms, potential, rounds, steps, platform))
     return rows
 
 
 def _measure(
-    subject: Subject, region: str | list[int], potential: str, rounds: int, steps: int, platform_name: str
+    subject: Subject, region: str | list[int], potential: str, rounds: int, steps: int, platform: str
 ) -> ScalingRow:
     classical = subject.make(True)
-    plain = make_context(classical, subject.positions, platform_name)
+    plain = make_context(classical, subject.positions, platform)
     start = minimised(plain, iterations=30)
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
         hybrid = create_hybrid_system(subject.topology, classical, load_potential(potential), region, charge=0)
-    mixed = make_context(hybrid.system, start, platform_name)
+    mixed = make_context(hybrid.system, start, platform)
     setup = time.perf_counter() - begin
     apart = copy.deepcopy(hybrid.system)
     for neural in native.neural_forces(apart).values():
         neural.setProperty("concurrent", "false")
-    queued = make_context(apart, start, platform_name)
+    queued = make_context(apart, start, platform)
     clocks = {
         context: next(iter(native.neural_forces(system).values()))
         for context, system in ((mixed, hybrid.system), (queued, apart))

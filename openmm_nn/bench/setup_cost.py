@@ -58,7 +58,7 @@ def measure_interpolation(
     potential: str = "ani2x/0",
     rounds: int = 15,
     steps: int = 40,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
     peers: bool = True,
 ) -> StepResult:
     """Measure a step that interpolates at lambda = 1 against the same hybrid without interpolation.
@@ -75,7 +75,7 @@ def measure_interpolation(
         Rounds, in each of which every contender runs.
     steps
         Steps of each contender in a round.
-    platform_name
+    platform
         OpenMM's platform.
     peers
         Whether openmm-ml is measured too, with ``interpolate=True``, if it is installed.
@@ -98,12 +98,12 @@ def measure_interpolation(
     }
     if peers and (mixed := mixed_system(potential, subject.topology, classical, plain.region.atoms, interpolate=True)):
         systems["openmm-ml interpolated"] = mixed
-    times = _race(systems, subject.positions, rounds, steps, platform_name)
+    times = _race(systems, subject.positions, rounds, steps, platform)
     setting = {
         "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "region": f"{len(plain.region.atoms)} atoms ({region}), lambda_interpolate = 1",
         "potential": potential,
-        **where(platform_name),
+        **where(platform),
         "rounds": f"{rounds} of {steps} steps",
     }
     return StepResult(times=times, work={}, setting=setting)
@@ -115,7 +115,7 @@ def measure_large_region(
     *,
     rounds: int = 7,
     steps: int = 8,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
     peers: bool = True,
 ) -> StepResult:
     """Measure the classical step of a hybrid with a large region, its potential apart.
@@ -132,7 +132,7 @@ def measure_large_region(
         Rounds, in each of which every contender runs.
     steps
         Steps of each contender in a round.
-    platform_name
+    platform
         OpenMM's platform.
     peers
         Whether openmm-ml is measured too, if it is installed.
@@ -148,12 +148,12 @@ def measure_large_region(
     systems = {"classical": classical, "hybrid": _ours(subject.topology, classical, chosen)}
     if peers and importlib.util.find_spec("openmmml") is not None:
         systems["openmm-ml"] = _theirs(subject.topology, classical, chosen)
-    times = _race(systems, subject.positions, rounds, steps, platform_name)
+    times = _race(systems, subject.positions, rounds, steps, platform)
     setting = {
         "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "region": f"{len(chosen)} atoms",
         "potential": "zero",
-        **where(platform_name),
+        **where(platform),
         "rounds": f"{rounds} of {steps} steps",
     }
     return StepResult(times=times, work={}, setting=setting)
@@ -164,7 +164,7 @@ def measure_setup(
     sizes: tuple[int, ...] = (22, 550, 1100, 2200),
     *,
     repetitions: int = 2,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
     peers: bool = True,
 ) -> SetupResult:
     """Measure what it costs to make a hybrid, for regions of growing size.
@@ -177,7 +177,7 @@ def measure_setup(
         Atoms of the regions: the first of the file, filled up to whole residues.
     repetitions
         How often each is made; the shortest time counts.
-    platform_name
+    platform
         OpenMM's platform.
     peers
         Whether openmm-ml is measured too, if it is installed.
@@ -207,14 +207,14 @@ def measure_setup(
             seconds[name].append(min(times))
             before = _resident()
             system = maker(subject.topology, classical, region)
-            context = make_context(system, subject.positions, platform_name)
+            context = make_context(system, subject.positions, platform)
             context.getState(forces=True)
             megabytes[name].append(_resident() - before)
             del context, system
     setting = {
         "structure": f"{subject.name}, {subject.topology.getNumAtoms()} atoms",
         "potential": "zero",
-        **where(platform_name),
+        **where(platform),
     }
     return SetupResult([len(region) for region in regions], seconds, megabytes, setting)
 
@@ -276,13 +276,13 @@ def _theirs(topology: app.Topology, classical: openmm.System, atoms: list[int]) 
 
 
 def _race(
-    systems: Mapping[str, openmm.System], positions: Any, rounds: int, steps: int, platform_name: str
+    systems: Mapping[str, openmm.System], positions: Any, rounds: int, steps: int, platform: str
 ) -> dict[str, list[float]]:
     """Run all Systems in turn, from the same minimised positions: milliseconds a step, a number a round."""
     contexts = {}
     start: Any = None
     for name, system in systems.items():
-        contexts[name] = make_context(system, positions if start is None else start, platform_name)
+        contexts[name] = make_context(system, positions if start is None else start, platform)
         if start is None:
             start = minimised(contexts[name])
     for context in contexts.values():

@@ -94,7 +94,7 @@ def measure_step(
     rounds: int = 15,
     steps: int = 40,
     threads: int = 0,
-    platform_name: str = "CPU",
+    platform: str = "CPU",
     cuda_graphs: bool = False,
     peers: bool = True,
 ) -> StepResult:
@@ -117,7 +117,7 @@ def measure_step(
         How many rounds, and steps of each contender in a round.
     threads
         Threads of torch; 0 for the engine's default.
-    platform_name
+    platform
         OpenMM platform.
     cuda_graphs
         Whether the hybrid's model, and the bare one, are recorded as a CUDA graph and replayed.
@@ -149,16 +149,16 @@ def measure_step(
     if cuda_graphs:
         properties["cuda_graphs"] = "true"
     hybrid = create_hybrid_system(subject.topology, classical, loaded, subject.region, charge=0, properties=properties)
-    device = "cuda" if platform_name == "CUDA" else "cpu"
-    contexts = {"classical": make_context(classical, subject.positions, platform_name)}
+    device = "cuda" if platform == "CUDA" else "cpu"
+    contexts = {"classical": make_context(classical, subject.positions, platform)}
     start = minimised(contexts["classical"])
-    contexts["hybrid"] = make_context(hybrid.system, start, platform_name)
+    contexts["hybrid"] = make_context(hybrid.system, start, platform)
     model = _bare_model(loaded, hybrid, start, threads or 1, device, cuda_graphs)
     if peers:
         mixed = mixed_system(potential, subject.topology, classical, hybrid.region.atoms, device)
         others = {"openmm-ml": mixed} if mixed is not None else {}
         others.update(torch_systems(loaded, hybrid))
-        contexts.update({name: make_context(system, start, platform_name) for name, system in others.items()})
+        contexts.update({name: make_context(system, start, platform) for name, system in others.items()})
     differences = _differences(contexts, len(start))
 
     def step_of(context: openmm.Context) -> Callable[[], None]:
@@ -195,7 +195,7 @@ def measure_step(
         "threads of torch": str(threads or "default"),
         "CUDA graphs": str(cuda_graphs).lower(),
         "rounds": f"{rounds} of {steps} steps",
-        **where(platform_name),
+        **where(platform),
     }
     work = _work(hybrid.system, contexts["hybrid"])
     return StepResult(times=times, work=work, setting=setting, differences=differences)

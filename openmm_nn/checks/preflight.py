@@ -42,8 +42,8 @@ _FAMILIES = (
 
 
 def preflight(
+    topology: Any,
     potential: Potential,
-    topology_or_numbers: Any,
     positions: Any,
     *,
     box: Any = None,
@@ -61,10 +61,10 @@ def preflight(
 
     Parameters
     ----------
+    topology
+        An OpenMM or MDTraj topology, or atomic numbers (N,): of what the potential will describe, nothing else.
     potential
         From ``load_potential``.
-    topology_or_numbers
-        An OpenMM or MDTraj topology, or atomic numbers (N,): of what the potential will describe, nothing else.
     positions
         (N,3): a Quantity, or numbers in nm. A structure as the simulation would start from.
     box
@@ -104,7 +104,7 @@ def preflight(
     --------
     >>> from openmm_nn import load_potential, preflight
     >>> water = [[0.0, 0.0, 0.0], [0.096, 0.0, 0.0], [-0.024, 0.093, 0.0]]
-    >>> report = preflight(load_potential("openmm-nn/hcno-1"), [8, 1, 1], water, checks=["rotation"])
+    >>> report = preflight([8, 1, 1], load_potential("openmm-nn/hcno-1"), water, checks=["rotation"])
     >>> report["rotation"].verdict
     'pass'
     """
@@ -116,8 +116,8 @@ def preflight(
     chosen = select(checks)
     start = time.perf_counter()
     subject = make_subject(
+        topology,
         potential,
-        topology_or_numbers,
         positions,
         box=box,
         charge=charge,

@@ -300,8 +300,8 @@ def _scatter(energies: Array) -> float:
 
 
 def make_subject(
+    topology: Any,
     potential: Potential,
-    topology_or_numbers: Any,
     positions: Any,
     *,
     box: Any,
@@ -327,7 +327,7 @@ def make_subject(
         raise ParameterError(
             "potential", f"a {type(potential).__name__}", "a Potential", "make one with load_potential(...)"
         )
-    numbers, bonds = _elements(topology_or_numbers)
+    numbers, bonds = _elements(topology)
     try:
         x = in_nanometers(positions)
     except (TypeError, ValueError) as error:
@@ -406,13 +406,11 @@ def _elements(given: Any) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...] 
         numbers = tuple(int(n) for n in _iterate(given))
     except (TypeError, ValueError) as error:
         raise ParticleError(
-            "topology_or_numbers", f"a {type(given).__name__}", "a Topology, or atomic numbers",
+            "topology", f"a {type(given).__name__}", "a Topology, or atomic numbers",
                     "give atomic numbers, such as [8, 1, 1] for water"
         ) from error  # fmt: skip
     if not numbers or min(numbers) < 1:
-        raise ParticleError(
-            "topology_or_numbers", f"{numbers[:5]}", "one atom or more, with numbers from 1", "leave sites out"
-        )
+        raise ParticleError("topology", f"{numbers[:5]}", "one atom or more, with numbers from 1", "leave sites out")
     return numbers, None
 
 

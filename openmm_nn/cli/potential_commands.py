@@ -266,8 +266,8 @@ def preflight(
         numbers = [atoms[index].element.atomic_number for index in chosen]
         places = np.asarray(positions.value_in_unit(unit.nanometer))[list(chosen)]
         result = examine(
-            load_potential(source, trust=trust),
             numbers,
+            load_potential(source, trust=trust),
             places,
             box=vectors if periodic else None,
             charge=charge,

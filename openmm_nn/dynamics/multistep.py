@@ -34,8 +34,8 @@ from openmm import unit
 from .. import native
 from ..errors import ParameterError, UnsupportedError
 from ..systems.hybrid import HybridSystem
-from ..systems.hybrid.bonded import BONDED_TYPES, RegionAtoms
-from ..systems.hybrid.interpolation import OWN, Factor, bonded_forces, check_constraints, pair_forces
+from ..systems.hybrid.bonded import BONDED_TYPES
+from ..systems.hybrid.interpolation import Factor, check_constraints
 from ..systems.hybrid.nonbonded import use_box_for_exceptions
 from ..units import in_nanometers, in_unit
 from .stretches import measure_stretches, stretch_force
@@ -105,7 +105,7 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     >>> sorted({force.getForceGroup() for force in system.getForces()})
     [1, 2]
     """
-    source = hybrid._source
+    source = hybrid.record
     if source.interpolated:
         raise UnsupportedError(
             "hybrid",
@@ -115,7 +115,11 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
         )
     check_constraints(source.classical, source.graph, source.region, "multistep_system")
     system = copy.deepcopy(hybrid.system)
-    added = [copy.deepcopy(force) for force in hybrid.system.getForces()[source.classical.getNumForces() :]]
+    added = [
+        (copy.deepcopy(force), role)
+        for force, role in zip(hybrid.system.getForces(), source.roles_now(), strict=True)
+        if role not in ("classical", "ignored", "own")
+    ]
     for index in reversed(range(system.getNumForces())):
         system.removeForce(index)
     for force in source.classical.getForces():
@@ -125,19 +129,13 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
             new.setReciprocalSpaceForceGroup(-1)
         new.setForceGroup(FAST_GROUP if isinstance(new, BONDED_TYPES) else MEDIUM_GROUP)
         system.addForce(new)
-    atoms = RegionAtoms.of(source.region.atoms, source.graph.neighbours)
-    minus = Factor(-1.0)
-    own = pair_forces(
-        source.classical, source.region, source.ignored, minus, "multistep_system", images=source.replaces_images
-    )
-    own += bonded_forces(source.classical, atoms, source.bonded_rule, source.ignored, minus)
+    own = source.region_forces(Factor(-1.0), "multistep_system", images=source.replaces_images)
     for force in own:
         force.setForceGroup(SLOW_GROUP)
         system.addForce(force)
-    for force in added:
-        if force.getName().startswith(OWN):
-            continue
-        potential = isinstance(force, openmm.PythonForce) or native.as_neural_force(force) is not None
+    for force, role in added:
+        neural = isinstance(force, openmm.PythonForce) or native.as_neural_force(force) is not None
+        potential = role == "potential" or neural
         force.setForceGroup(SLOW_GROUP if potential else MEDIUM_GROUP)
         system.addForce(force)
     if match is not None:
@@ -146,7 +144,7 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
 
 
 def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) -> None:
-    source = hybrid._source
+    source = hybrid.record
     graph = source.graph
     try:
         positions = in_nanometers(match)
@@ -159,7 +157,7 @@ def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) ->
             f"finite positions of shape ({len(graph.numbers)}, 3) in nm",
             "give those of a minimised hybrid, context.getState(positions=True).getPositions()",
         )
-    bonds = list(graph.inner_bonds(source.region.atoms))
+    bonds = list(graph.inner_bonds(source.region.indices))
     stretches = measure_stretches(system, positions, SLOW_GROUP, bonds, graph.numbers, graph.neighbours)
     periodic = system.usesPeriodicBoundaryConditions()
     for group, sign in ((FAST_GROUP, 1.0), (SLOW_GROUP, -1.0)):

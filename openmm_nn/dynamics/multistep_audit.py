@@ -431,8 +431,8 @@ class _Geometry:
     """Observables of a state: temperatures by group, energies, and internal coordinates of the region by kind."""
 
     def __init__(self, hybrid: HybridSystem) -> None:
-        system, source = hybrid.system, hybrid._source
-        numbers, region = source.graph.numbers, hybrid.region.atoms
+        system, source = hybrid.system, hybrid.record
+        numbers, region = source.graph.numbers, hybrid.region.indices
         self.masses = np.array(
             [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
         )

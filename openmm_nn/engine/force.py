@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .. import native
 from ..errors import NativeExtensionError, ParameterError, UnsupportedError, warn
@@ -15,7 +15,6 @@ from ..model.card import ModelCard
 from ..model.card_values import energy_offset
 from .force_arguments import (
     Link,
-    check_atoms,
     check_bonds,
     check_charge,
     check_group,
@@ -24,6 +23,7 @@ from .force_arguments import (
     check_numbers,
     check_periodic,
     check_properties,
+    check_region,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +65,18 @@ class ModelSource:
     device: str | None = None
 
 
+@runtime_checkable
+class ChosenRegion(Protocol):
+    """What a force takes from an `openmm_nn.Region`, which is made where the force field is known."""
+
+    indices: tuple[int, ...]
+    bonds: tuple[tuple[int, int], ...]
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The link atoms of its cut bonds."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """The arguments of create_force, checked."""
@@ -85,8 +97,8 @@ def create_force(
     source: ModelSource,
     *,
     topology: Topology | None = None,
+    region: Any = None,
     atomic_numbers: Iterable[int] | None = None,
-    atoms: Iterable[int] | None = None,
     links: Iterable[Link] = (),
     bonds: Iterable[tuple[int, int]] | None = None,
     periodic: bool | None = None,
@@ -104,12 +116,13 @@ def create_force(
         The model.
     topology
         Where elements and bonds come from.
+    region
+        What `openmm_nn.select_region` returns, with its links and bonds; indices, in the order in which the model sees
+        them; with a topology also a selection or a mask. None for all particles of the System.
     atomic_numbers
-        (N,), of `atoms` in their order, in place of the topology's elements.
-    atoms
-        Indices of the region, in the order in which the model sees them; None for all particles of the System.
+        (N,), of the region in its order, in place of the topology's elements.
     links
-        Hydrogens that cap cut bonds.
+        Hydrogens that cap cut bonds; those of the region if it has some.
     bonds
         Pairs of indices of the System; those with both ends in the region count. By default the topology's.
     periodic
@@ -137,9 +150,12 @@ def create_force(
         If an option has a value that is not allowed.
     """
     card = source.card
-    particles = check_atoms(atoms, topology)
+    if isinstance(region, ChosenRegion):
+        links, bonds = tuple(links) or region.links, region.bonds if bonds is None else bonds
+        region = region.indices
+    particles = check_region(region, topology)
     numbers = check_numbers(card, particles, atomic_numbers, topology)
-    boxed = check_periodic(card, periodic, whole=atoms is None, topology=topology)
+    boxed = check_periodic(card, periodic, whole=region is None, topology=topology)
     if boxed and topology is not None:
         topology_box(topology)
     checked_links = check_links(tuple(links), particles, None if topology is None else topology.getNumAtoms())

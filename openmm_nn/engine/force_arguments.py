@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ParameterError, ParticleError
 from ..model.card import ModelCard
 from ..model.card_values import element_symbol
-from ..selection import as_indices, plain_values
+from ..selection import as_indices, plain_values, select_atoms
 from .module_runner import PRECISIONS
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = [
     "LINK_RULES",
     "PROPERTIES",
     "Link",
-    "check_atoms",
     "check_bonds",
     "check_charge",
     "check_elements",
@@ -32,6 +31,7 @@ __all__ = [
     "check_numbers",
     "check_periodic",
     "check_properties",
+    "check_region",
 ]
 
 PROPERTIES = ("device", "precision", "threads", "concurrent", "cuda_graphs", "geometry")
@@ -78,31 +78,23 @@ def _index(argument: str, value: Any) -> int:
     return index
 
 
-def check_atoms(atoms: Iterable[int] | None, topology: Topology | None) -> tuple[int, ...] | None:
+def check_region(region: Any, topology: Topology | None) -> tuple[int, ...] | None:
     """Return the indices of the region, each once and in range; None for all particles."""
-    if atoms is None:
+    if region is None:
         return None
-    given: Any = atoms
-    if isinstance(given, str):
-        raise ParticleError(
-            "atoms", repr(atoms), "particle indices", "use add_neural_force, which understands selections"
-        )
-    listed = plain_values(given, "atoms")
+    if topology is not None:
+        return select_atoms(topology, region)
+    if isinstance(region, str):
+        raise ParticleError("region", repr(region), "particle indices, without a topology", "give topology=")
+    listed = plain_values(region, "region")
     if any(isinstance(atom, bool) for atom in listed):
-        raise ParticleError(
-            "atoms", "truth values", "particle indices", "use add_neural_force, which understands masks"
-        )
-    indices = tuple(as_indices(listed, "atoms"))
+        raise ParticleError("region", "truth values", "particle indices, without a topology", "give topology=")
+    indices = tuple(as_indices(listed, "region"))
     if not indices:
-        raise ParticleError("atoms", "an empty list", "at least one index", "leave atoms out to take all particles")
+        raise ParticleError("region", "an empty list", "at least one index", "leave region out to take all particles")
     repeated = sorted({index for index in indices if indices.count(index) > 1}) if _repeats(indices) else []
     if repeated:
-        raise ParticleError("atoms", f"repeated {_short(repeated)}", "every index once", "remove what is listed twice")
-    if topology is not None and max(indices) >= topology.getNumAtoms():
-        raise ParticleError(
-            "atoms", str(max(indices)), f"0 to {topology.getNumAtoms() - 1}, the atoms of the topology",
-                    "correct the indices or the topology"
-        )  # fmt: skip
+        raise ParticleError("region", f"repeated {_short(repeated)}", "every index once", "remove what is listed twice")
     return indices
 
 
@@ -129,7 +121,7 @@ def check_numbers(
         if count is not None and len(numbers) != count:
             raise ParticleError(
                 "atomic_numbers", f"{len(numbers)} of them", f"{count}, one for every atom",
-                        "give them in the order of atoms"
+                        "give them in the order of the region"
             )  # fmt: skip
     elif not needed:
         return ()
@@ -163,7 +155,7 @@ def _topology_numbers(topology: Topology, particles: tuple[int, ...] | None) -> 
     if missing:
         raise ParticleError(
             "topology", f"atoms without an element: {_short(missing)}", "an element for every atom",
-                    "give atomic_numbers=, and leave virtual sites out of atoms"
+                    "give atomic_numbers=, and leave virtual sites out of the region"
         )  # fmt: skip
     return tuple(int(atom.element.atomic_number) for atom in chosen)
 
@@ -194,7 +186,7 @@ def check_elements(card: ModelCard, numbers: Sequence[int], particles: Sequence[
     ]
     if unknown:
         raise ParticleError(
-            "atoms", f"elements {_short(unknown)}", f"{', '.join(card.elements)}, which {card.name!r} knows",
+            "region", f"elements {_short(unknown)}", f"{', '.join(card.elements)}, which {card.name!r} knows",
                     "choose other atoms or another potential"
         )  # fmt: skip
 
@@ -205,7 +197,9 @@ def check_links(links: tuple[Link, ...], particles: tuple[int, ...] | None, coun
     links = tuple(_check_link(link) for link in links)
     for link in links:
         if inside is None:
-            raise ParticleError("links", repr(link), "none, where the potential describes all particles", "give atoms=")
+            raise ParticleError(
+                "links", repr(link), "none, where the potential describes all particles", "give region="
+            )
         if link.inside not in inside:
             raise ParticleError(
                 "links", f"inside atom {link.inside}", "an atom of the region", "swap or correct its atoms"

@@ -226,15 +226,17 @@ class Potential:
 
     def create_force(
         self,
-        *,
         topology: Topology | None = None,
+        region: Any = None,
+        *,
         atomic_numbers: Iterable[int] | None = None,
-        atoms: Iterable[int] | None = None,
         links: Iterable[Link] = (),
         bonds: Iterable[tuple[int, int]] | None = None,
         periodic: bool | None = None,
         charge: int = 0,
         multiplicity: int = 1,
+        scale: tuple[str, float] | None = None,
+        parameters: Mapping[str, float] | None = None,
         force_group: int = 0,
         properties: Mapping[str, str] | None = None,
     ) -> Any:
@@ -244,12 +246,13 @@ class Potential:
         ----------
         topology
             Where elements and bonds come from.
+        region
+            What `openmm_nn.select_region` returns, with its links and bonds; indices, in the order in which the model
+            sees them; with a topology also a selection or a mask. None for all particles of the System.
         atomic_numbers
-            (N,), of `atoms` in their order, in place of the topology's elements.
-        atoms
-            Indices of the region, in the order in which the model sees them; None for all particles of the System.
+            (N,), of the region in its order, in place of the topology's elements.
         links
-            Hydrogens that cap cut bonds.
+            Hydrogens that cap cut bonds; those of the region if it has some.
         bonds
             Pairs of indices of the System; those with both ends in the region count. By default the topology's.
         periodic
@@ -257,6 +260,10 @@ class Potential:
             potential describes everything and the topology has a box.
         charge, multiplicity
             Of the region with its link atoms.
+        scale
+            Name and default value of a Context parameter that multiplies the energy.
+        parameters
+            Default values of global parameters, in place of the card's.
         force_group
             0 to 31.
         properties
@@ -291,10 +298,10 @@ class Potential:
         0
         """
         return create_force(
-            self.source(),
+            self.source(parameters),
             topology=topology,
+            region=region,
             atomic_numbers=atomic_numbers,
-            atoms=atoms,
             links=links,
             bonds=bonds,
             periodic=periodic,
@@ -302,14 +309,15 @@ class Potential:
             multiplicity=multiplicity,
             force_group=force_group,
             properties=properties,
+            scale=scale,
         )
 
     def to_torchforce(
         self,
-        *,
         topology: Topology | None = None,
+        region: Any = None,
+        *,
         atomic_numbers: Iterable[int] | None = None,
-        atoms: Iterable[int] | None = None,
         periodic: bool | None = None,
         charge: int = 0,
         multiplicity: int = 1,
@@ -324,10 +332,10 @@ class Potential:
         ----------
         topology
             Where elements come from.
+        region
+            Indices; with a topology also a selection or a mask. None for all particles.
         atomic_numbers
-            (N,), of `atoms` in their order, in place of the topology's elements.
-        atoms
-            Indices of the region; None for all particles.
+            (N,), of the region in its order, in place of the topology's elements.
         periodic
             Whether TorchForce passes the box; by default as in `create_force`.
         charge, multiplicity
@@ -354,7 +362,7 @@ class Potential:
         >>> class Spring(torch.nn.Module):
         ...     def forward(self, positions: torch.Tensor) -> torch.Tensor:
         ...         return (positions**2).sum()
-        >>> load_potential(torch.jit.script(Spring())).to_torchforce(atoms=[1]).card.name
+        >>> load_potential(torch.jit.script(Spring())).to_torchforce(region=[1]).card.name
         'TorchForce'
         """
         from .torchforce import compose_torchforce
@@ -363,8 +371,8 @@ class Potential:
             self.module,
             self._card,
             topology=topology,
+            region=region,
             atomic_numbers=atomic_numbers,
-            atoms=atoms,
             periodic=periodic,
             charge=charge,
             multiplicity=multiplicity,

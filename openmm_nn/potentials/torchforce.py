@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..engine.force_arguments import check_atoms, check_charge, check_multiplicity, check_numbers, check_periodic
+from ..engine.force_arguments import check_charge, check_multiplicity, check_numbers, check_periodic, check_region
 from ..errors import UnsupportedError
 from ..model.card import KNOWN_INPUTS, ModelCard
 from ..model.card_values import energy_offset
@@ -56,8 +56,8 @@ def compose_torchforce(
     card: ModelCard,
     *,
     topology: Topology | None = None,
+    region: Any = None,
     atomic_numbers: Iterable[int] | None = None,
-    atoms: Iterable[int] | None = None,
     periodic: bool | None = None,
     charge: int = 0,
     multiplicity: int = 1,
@@ -72,10 +72,10 @@ def compose_torchforce(
         Its card.
     topology
         Where elements come from.
+    region
+        Indices; with a topology also a selection or a mask. None for all particles.
     atomic_numbers
-        (N,), of `atoms` in their order, in place of the topology's elements.
-    atoms
-        Indices of the region; None for all particles.
+        (N,), of the region in its order, in place of the topology's elements.
     periodic
         Whether TorchForce passes the box; by default as in `Potential.create_force`.
     charge, multiplicity
@@ -105,9 +105,9 @@ def compose_torchforce(
             "to_torchforce", f"a potential, {card.name!r}, that lives in this process only",
                     "one that is TorchScript", "export its module first, with export_potential(module, path, card)"
         )  # fmt: skip
-    particles = check_atoms(atoms, topology)
+    particles = check_region(region, topology)
     numbers = check_numbers(card, particles, atomic_numbers, topology)
-    boxed = check_periodic(card, periodic, whole=atoms is None, topology=topology)
+    boxed = check_periodic(card, periodic, whole=region is None, topology=topology)
     check_charge(card, charge)
     check_multiplicity(card, multiplicity)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import logging
@@ -395,8 +394,7 @@ class _Analysis:
         ran = self._system()
         if ran.getNumParticles() != prepared.hybrid.system.getNumParticles():
             raise _Missing("run.yaml no longer makes the System that ran")
-        source = dataclasses.replace(prepared.hybrid._source, hybrid=ran)
-        return dataclasses.replace(prepared.hybrid, system=ran, _source=source)
+        return prepared.hybrid.with_system(ran)
 
     def performance(self, seconds: float) -> dict[str, Any]:
         self._need_potential()

@@ -52,8 +52,8 @@ def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[s
     atoms = list(prepared.topology.atoms())
     periodic = prepared.hybrid is None and prepared.system.usesPeriodicBoundaryConditions()
     report = preflight(
-        prepared.potential,
         [atoms[index].element.atomic_number for index in prepared.region],
+        prepared.potential,
         np.asarray(in_nanometers(prepared.positions))[list(prepared.region)],
         box=prepared.topology.getPeriodicBoxVectors() if periodic else None,
         charge=int(runfile.get("region", "charge") or 0),

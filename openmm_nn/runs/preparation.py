@@ -20,7 +20,8 @@ from ..potentials.formats import find_format
 from ..potentials.loading import available_potentials, load_potential, similar_names
 from ..potentials.potential import Potential
 from ..selection import select_atoms
-from ..systems.hybrid import HybridSystem, create_hybrid_system
+from ..systems.hybrid import HybridSystem, create_hybrid_system, select_region
+from ..systems.hybrid.embeddings import find_embedding
 from ..systems.system import create_system
 from .runfile import RunFile
 from .schema import SCHEMA
@@ -29,11 +30,13 @@ from .structures import classical_system, read_structure
 __all__ = [
     "Prepared",
     "choose_platform",
+    "embedding_options",
     "force_properties",
     "hybrid_options",
     "integrator_name",
     "make_integrator",
     "prepare",
+    "region_options",
     "system_options",
 ]
 
@@ -146,24 +149,28 @@ def prepare(runfile: RunFile) -> Prepared:
         warnings.simplefilter("always", UserWarning)
         potential = read_potential(runfile) if runfile.given("potential") else None
         hybrid = None
-        region: tuple[int, ...] = ()
+        atoms: tuple[int, ...] = ()
         if potential is None:
             system = classical_system(runfile, structure)
         elif classical:
             base = classical_system(runfile, structure)
             with located(runfile, "region", "select" if runfile.given("region", "select") else "atoms"):
-                hybrid = create_hybrid_system(topology, base, potential, _selection(runfile), **hybrid_options(runfile))
-            system, region = hybrid.system, hybrid.region.atoms
+                region = select_region(topology, base, _selection(runfile), **region_options(runfile))
+                embedding = find_embedding(str(runfile.get("region", "embedding")), **embedding_options(runfile))
+                hybrid = create_hybrid_system(
+                    topology, base, potential, region, embedding=embedding, **hybrid_options(runfile)
+                )
+            system, atoms = hybrid.system, hybrid.region.indices
         else:
             with located(runfile, "potential", "name"):
                 system = create_system(topology, potential, **system_options(runfile))
-            region = tuple(range(topology.getNumAtoms()))
+            atoms = tuple(range(topology.getNumAtoms()))
     said = [in_keys(f"{entry.message}") for entry in caught if issubclass(entry.category, UserWarning)]
-    said += _advice(runfile, region, topology)
+    said += _advice(runfile, atoms, topology)
     _check_ensemble(runfile, system)
     trajectory_atoms(runfile, topology)
     add_barostat(runfile, system)
-    return Prepared(topology, structure.positions, system, potential, hybrid, region, tuple(dict.fromkeys(said)))
+    return Prepared(topology, structure.positions, system, potential, hybrid, atoms, tuple(dict.fromkeys(said)))
 
 
 def read_potential(runfile: RunFile) -> Potential:
@@ -245,22 +252,34 @@ def force_properties(runfile: RunFile) -> dict[str, str]:
     return properties
 
 
-def hybrid_options(runfile: RunFile) -> dict[str, Any]:
-    """Return the options of `create_hybrid_system`: those that a run file gives."""
-    names = ("embedding", "expand", "bonded_rule", "link", "charge_scheme", "charge", "multiplicity", "periodic",
-             "long_range")  # fmt: skip
-    options = {name: runfile.document.get("region", name) for name in names}
-    options = {name: value for name, value in options.items() if value is not None}
+def region_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of `select_region`: those that a run file gives."""
+    options = _given(runfile, "expand", "link")
     if runfile.given("region", "allow_cuts"):
         options["allow_cuts"] = [tuple(pair) for pair in runfile.get("region", "allow_cuts")]
+    return options
+
+
+def embedding_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the options of the embedding: those that a run file gives."""
+    return _given(runfile, "bonded_rule", "charge_scheme", "long_range", "periodic")
+
+
+def hybrid_options(runfile: RunFile) -> dict[str, Any]:
+    """Return the other options of `create_hybrid_system`: those that a run file gives."""
+    options = _given(runfile, "charge", "multiplicity")
     properties = force_properties(runfile)
     return {**options, "properties": properties} if properties else options
 
 
+def _given(runfile: RunFile, *names: str) -> dict[str, Any]:
+    options = {name: runfile.document.get("region", name) for name in names}
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def system_options(runfile: RunFile) -> dict[str, Any]:
     """Return the options of `create_system`."""
-    options = {name: runfile.document.get("region", name) for name in ("charge", "multiplicity", "periodic")}
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _given(runfile, "charge", "multiplicity", "periodic")
     mass = runfile.quantity("forcefield", "hydrogen_mass")
     if mass is not None:
         options["hydrogen_mass"] = mass

@@ -157,9 +157,9 @@ def make_record(
 def _formula(elements: list[str], hybrid: HybridSystem | None) -> str:
     if hybrid is not None:
         return hybrid.region.formula
-    from ..systems.hybrid.region import Region
+    from ..systems.hybrid.region import hill_formula
 
-    return Region(tuple(range(len(elements))), tuple(elements), (), None, ()).formula if elements else ""
+    return hill_formula(elements)
 
 
 def _boundary_rows(hybrid: HybridSystem | None) -> list[dict[str, Any]] | None:

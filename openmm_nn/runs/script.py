@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from .driver import Intervals
-from .preparation import Prepared, choose_platform, hybrid_options, integrator_name, prepare, system_options
+from .preparation import (
+    Prepared,
+    choose_platform,
+    embedding_options,
+    hybrid_options,
+    integrator_name,
+    prepare,
+    region_options,
+    system_options,
+)
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS
 from .structures import forcefield_options
@@ -160,8 +169,13 @@ def _system(runfile: RunFile, prepared: Prepared) -> str:
     if prepared.hybrid is not None:
         region = runfile.get("region", "select")
         chosen = repr(region) if region is not None else repr(list(runfile.get("region", "atoms")))
+        chosen_by = {name: repr(value) for name, value in region_options(runfile).items()}
+        lines.append(f"region = {_call('openmm_nn.select_region', 'topology', 'classical', chosen, **chosen_by)}")
         extra = {name: repr(value) for name, value in hybrid_options(runfile).items()}
-        call = _call("openmm_nn.create_hybrid_system", "topology", "classical", "potential", chosen, **extra)
+        embedding = _embedding(runfile)
+        if embedding != repr("mechanical"):
+            extra = {"embedding": embedding, **extra}
+        call = _call("openmm_nn.create_hybrid_system", "topology", "classical", "potential", "region", **extra)
         lines += [f"hybrid = {call}", "print(hybrid.boundary_report())", "system = hybrid.system"]
     elif prepared.potential is not None:
         extra = {name: repr(value) for name, value in system_options(runfile).items()}
@@ -169,6 +183,16 @@ def _system(runfile: RunFile, prepared: Prepared) -> str:
     else:
         lines.append("system = classical")
     return _text(lines)
+
+
+def _embedding(runfile: RunFile) -> str:
+    name = str(runfile.get("region", "embedding"))
+    options = {key: repr(value) for key, value in embedding_options(runfile).items()}
+    if not options:
+        return repr(name)
+    if name == "mechanical":
+        return _call("openmm_nn.Mechanical", **options)
+    return _call("openmm_nn.systems.hybrid.embeddings.find_embedding", repr(name), **options)
 
 
 def _forcefield_file(runfile: RunFile, index: int) -> str:

@@ -7,34 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import openmm
 
-from ..engine.force import Link, create_force
+from ..engine.force import Link
 from ..errors import ParameterError, ParticleError
 from ..geometry import check_system_box, topology_box
 from ..potentials.potential import Potential
 from ..selection import select_atoms
 from ..units import MASS_UNIT, in_nanometers, in_unit
+from .hybrid.region import Region, RegionLike
 
 if TYPE_CHECKING:
     from openmm.app import Topology
 
 __all__ = ["add_neural_force", "create_system"]
 
-Atoms = str | Iterable[int] | Iterable[bool]
-
 
 def add_neural_force(
+    topology: Topology,
     system: openmm.System,
     potential: Potential,
-    topology: Topology,
+    region: RegionLike | None = None,
     *,
-    atoms: Atoms | None = None,
     links: Iterable[Link] = (),
     bonds: Iterable[tuple[int, int]] | None = None,
     periodic: bool | None = None,
     charge: int = 0,
     multiplicity: int = 1,
-    parameters: Mapping[str, float] | None = None,
     scale: tuple[str, float] | None = None,
+    parameters: Mapping[str, float] | None = None,
     force_group: int = 0,
     properties: Mapping[str, str] | None = None,
 ) -> Any:
@@ -42,27 +41,28 @@ def add_neural_force(
 
     Parameters
     ----------
+    topology
+        Of the System.
     system
         Changed: a force is added.
     potential
         The potential.
-    topology
-        Of the System.
-    atoms
-        The region: an MDTraj selection, indices in any order, or a mask; None for all atoms.
+    region
+        From `select_region`, whose link atoms cap the cut bonds inside the force; or, without link atoms, an MDTraj
+        selection, indices in any order, or a mask. None for all atoms.
     links
-        Hydrogens that cap cut bonds, inside the force.
+        Hydrogens that cap cut bonds, in place of those of the region.
     bonds
-        Pairs of atoms, in place of the topology's bonds.
+        Pairs of atoms, in place of the region's or the topology's bonds.
     periodic
         Whether the model is given the box; by default as the card says, and where that leaves the choice only if the
         potential describes all atoms and the topology has a box.
     charge, multiplicity
         Of the region.
-    parameters
-        Default values of global parameters, in place of the card's.
     scale
         Name and default value of a Context parameter that multiplies the energy.
+    parameters
+        Default values of global parameters, in place of the card's.
     force_group
         0 to 31.
     properties
@@ -90,7 +90,7 @@ def add_neural_force(
     >>> system = openmm.System()
     >>> system.addParticle(1.0)
     0
-    >>> force = add_neural_force(system, load_potential(lambda positions: (positions**2).sum()), topology)
+    >>> force = add_neural_force(topology, system, load_potential(lambda positions: (positions**2).sum()))
     >>> system.getNumForces()
     1
     """
@@ -100,20 +100,24 @@ def add_neural_force(
                     "one atom for every particle", "give the topology that the System was made from"
         )  # fmt: skip
     check_system_box(system, topology)
-    indices = None if atoms is None else select_atoms(topology, atoms)
-    _check_sites(system, potential, range(system.getNumParticles()) if indices is None else indices)
-    force = create_force(
-        potential.source(parameters),
-        topology=topology,
-        atoms=indices,
+    if region is not None and not isinstance(region, Region):
+        region = select_atoms(topology, region)
+    if isinstance(region, Region):
+        region.check_cuts()
+    atoms: Iterable[int] = region.indices if isinstance(region, Region) else region or range(system.getNumParticles())
+    _check_sites(system, potential, atoms)
+    force = potential.create_force(
+        topology,
+        region,
         links=links,
         bonds=bonds,
         periodic=periodic,
         charge=charge,
         multiplicity=multiplicity,
+        scale=scale,
+        parameters=parameters,
         force_group=force_group,
         properties=properties,
-        scale=scale,
     )
     system.addForce(force)
     return force
@@ -195,9 +199,9 @@ def create_system(
     if box is not None:
         system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*vector) for vector in in_nanometers(box).tolist()))
     add_neural_force(
+        topology,
         system,
         potential,
-        topology,
         periodic=periodic,
         charge=charge,
         multiplicity=multiplicity,
@@ -244,4 +248,4 @@ def _check_sites(system: openmm.System, potential: Potential, atoms: Iterable[in
     for atom in atoms:
         if system.isVirtualSite(atom) or atom in drude:
             kind = "a virtual site" if system.isVirtualSite(atom) else "part of a Drude oscillator"
-            raise ParticleError("atoms", f"particle {atom}, which is {kind}", "atoms", "leave it out of the region")
+            raise ParticleError("region", f"particle {atom}, which is {kind}", "atoms", "leave it out of the region")

@@ -6,7 +6,7 @@ import openmm as mm
 import pytest
 from openmm import unit
 
-from openmm_nn import HybridSystem, create_hybrid_system, load_potential
+from openmm_nn import HybridSystem, Mechanical, create_hybrid_system, load_potential
 from openmm_nn.analysis import compute_interaction_energy, compute_ledger, compute_uncertainty
 from openmm_nn.errors import ParticleError, UnsupportedError
 from tests.systems.hybrid.cases import SIDE_CHAIN, Case, peptide_in_water, villin
@@ -105,7 +105,11 @@ def test_deviation_from_xml_and_of_link_atoms() -> None:
 def test_one_member_and_no_member() -> None:
     case = peptide_in_water(method="PME", waters=20)
     single = create_hybrid_system(
-        case.topology, case.system, load_potential(lambda x: (x**2).sum()), range(22), long_range=False
+        case.topology,
+        case.system,
+        load_potential(lambda x: (x**2).sum()),
+        range(22),
+        embedding=Mechanical(long_range=False),
     )
     with pytest.raises(UnsupportedError, match="a potential of one member"):
         compute_uncertainty(frames(case, 1), single.system, platform="Reference")

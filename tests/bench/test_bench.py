@@ -136,7 +136,7 @@ def test_peers_have_the_link_atoms() -> None:
 def test_openmm_torch_gives_the_same_forces(native: str) -> None:
     pytest.importorskip("openmmtorch", reason="openmm-torch is not installed, or not for this torch")
     side_chain = "resname ALA and name CB HB1 HB2 HB3"
-    result = measure_step("peptide", side_chain, potential=HCNO, rounds=1, steps=1, platform_name="Reference")
+    result = measure_step("peptide", side_chain, potential=HCNO, rounds=1, steps=1, platform="Reference")
     assert set(PEERS[1:]) <= set(result.times)
     assert max(result.differences.values()) < 0.05
 

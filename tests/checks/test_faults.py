@@ -17,7 +17,7 @@ def sound() -> Potential:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-").replace("/", "."))
 def test_planted_fault(sound: Potential, fault: Fault) -> None:
     numbers, positions = structure(fault.molecule)
-    report = preflight(fault.make(sound), numbers, positions, checks=[fault.check], **fault.options)
+    report = preflight(numbers, fault.make(sound), positions, checks=[fault.check], **fault.options)
     found = report[fault.check]
     assert found.verdict == "fail", (found.verdict, found.value, found.advice)
     assert re.search(fault.says, found.advice), found.advice

@@ -68,7 +68,7 @@ def sound() -> Potential:
 
 @pytest.fixture(scope="module")
 def whole(sound: Potential) -> PreflightReport:
-    return preflight(sound, *structure("methanol"), steps=300)
+    return preflight(structure("methanol")[0], sound, structure("methanol")[1], steps=300)
 
 
 def no_alarm(report: PreflightReport) -> None:
@@ -96,7 +96,7 @@ def test_bundled_potential_in_a_box(sound: Potential) -> None:
     box = np.array([[0.66, 0.0, 0.0], [0.1, 0.64, 0.0], [-0.05, 0.08, 0.62]])
     positions = np.concatenate([x + shift for shift in apart])
     names = ["translation", "permutation", "periodic_translation", "supercell", "closed_loop_work", "net_force"]
-    report = preflight(sound, numbers * 4, positions, box=box, checks=names)
+    report = preflight(numbers * 4, sound, positions, box=box, checks=names)
     no_alarm(report)
     assert report["supercell"].verdict == report["periodic_translation"].verdict == "pass"
 
@@ -106,7 +106,9 @@ def test_ani2x_raises_no_alarm(shared: Path, monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.setenv("TORCHANI_DATA_DIR", str(shared / "torchani"))
     dynamics = ("largest_stable_step", "nve_drift")
     long = dynamics if name == "ani2x/0" else (*dynamics, "cutoff_smoothness", "short_range_wall")
-    report = preflight(load_potential(name), *structure("water"), checks=[n for n in NAMES if n not in long])
+    report = preflight(
+        structure("water")[0], load_potential(name), structure("water")[1], checks=[n for n in NAMES if n not in long]
+    )
     no_alarm(report)
     assert not report.warnings, report.to_text(rich=False)
 
@@ -117,7 +119,7 @@ def test_peptide(shared: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> No
     """Every check of alanine dipeptide; the time is written down."""
     monkeypatch.setenv("TORCHANI_DATA_DIR", str(shared / "torchani"))
     numbers, x = peptide(shared)
-    report = preflight(load_potential(name), numbers, x)
+    report = preflight(numbers, load_potential(name), x)
     no_alarm(report)
     assert report.seconds < 60.0, "under a minute, on a quiet machine"
 
@@ -127,7 +129,7 @@ def test_units_of_a_peptide(shared: Path, monkeypatch: pytest.MonkeyPatch, name:
     """Far from equilibrium a potential may have deeper minima than the molecule; they are not taken for it."""
     monkeypatch.setenv("TORCHANI_DATA_DIR", str(shared / "torchani"))
     numbers, x = peptide(shared)
-    report = preflight(load_potential(name), numbers, x, checks=["bond_lengths", "stretch_frequency"])
+    report = preflight(numbers, load_potential(name), x, checks=["bond_lengths", "stretch_frequency"])
     assert [check.verdict for check in report] == ["pass", "pass"], report.to_text(rich=False)
 
 
@@ -147,7 +149,7 @@ def test_elastic_network(tmp_path: Path) -> None:
     card = ModelCard(
         name="elastic", inputs=("positions",), outputs=("energy",), frame="invariant", dtype="float64", long_range=False
     )
-    report = preflight(openmm_nn.export_potential(module, tmp_path / "elastic.pt", card), numbers, x)
+    report = preflight(numbers, openmm_nn.export_potential(module, tmp_path / "elastic.pt", card), x)
     no_alarm(report)
     assert report["permutation"].verdict == "skipped"
     assert report["rotation"].verdict == report["nve_drift"].verdict == "pass"
@@ -158,14 +160,14 @@ def test_pair_potentials(models: ModelSet, kind: str) -> None:
     """Atoms that attract one another weakly, at the distances that they like: no bonds, no alarm."""
     potential = models.pair(kind)
     x = np.array([[0.0, 0.0, 0.0], [0.22, 0.01, 0.0], [0.11, 0.19, 0.02], [0.1, 0.07, 0.18]])
-    report = preflight(potential, [8, 8, 7, 7], x)
+    report = preflight([8, 8, 7, 7], potential, x)
     no_alarm(report)
     assert report["bond_lengths"].verdict == "skipped"
 
 
 def test_external_field(models: ModelSet) -> None:
     """A spring to the origin claims no symmetry, and none is asked of it."""
-    report = preflight(models.torchforce("harmonic"), [8, 1, 1], structure("water")[1])
+    report = preflight([8, 1, 1], models.torchforce("harmonic"), structure("water")[1])
     no_alarm(report)
     for name in ("translation", "rotation", "bond_lengths", "size_consistency", "cutoff_smoothness"):
         assert report[name].verdict == "skipped", name
@@ -218,12 +220,12 @@ def test_looking_up(whole: PreflightReport) -> None:
 def test_same_seed_same_numbers(sound: Potential) -> None:
     numbers, x = structure("water")
     names = ["forces_central_differences", "closed_loop_work", "rotation"]
-    first, second = (preflight(sound, numbers, x, checks=names, seed=5) for _ in range(2))
+    first, second = (preflight(numbers, sound, x, checks=names, seed=5) for _ in range(2))
     assert [c.value for c in first] == [c.value for c in second]
-    other = preflight(sound, numbers, x, checks=names, seed=6)
+    other = preflight(numbers, sound, x, checks=names, seed=6)
     assert other["forces_central_differences"].value != first["forces_central_differences"].value
     # A check measures the same, whichever others are made.
-    alone = preflight(sound, numbers, x, checks=["rotation"], seed=5)
+    alone = preflight(numbers, sound, x, checks=["rotation"], seed=5)
     assert [c.name for c in alone] == ["rotation"] and alone["rotation"].value == first["rotation"].value
 
 
@@ -237,7 +239,7 @@ def test_topologies(sound: Potential) -> None:
     topology.addBond(atoms[0], atoms[2])
     x = structure("water")[1]
     for given in (topology, mdtraj.Topology.from_openmm(topology), [8, 1, 1], np.array([8, 1, 1])):
-        report = preflight(sound, given, x * unit.nanometer, checks=SHORT)
+        report = preflight(given, sound, x * unit.nanometer, checks=SHORT)
         assert report.formula == "H2O"
         no_alarm(report)
 
@@ -247,35 +249,37 @@ def test_reference_of_a_committee(sound: Potential) -> None:
     rng = np.random.default_rng(1)
     frames = x + 0.003 * rng.normal(size=(5, 3, 3))
     for given in (frames, [(numbers, frame) for frame in frames]):
-        found = preflight(sound, numbers, x, checks=["committee_sigma"], reference=given)["committee_sigma"]
+        found = preflight(numbers, sound, x, checks=["committee_sigma"], reference=given)["committee_sigma"]
         assert found.verdict in ("pass", "warn") and found.details["reference_sigma_kJ_mol_nm"] > 0.0
-    report = preflight(sound, numbers, x, checks=["committee_sigma"], reference="nothing")
+    report = preflight(numbers, sound, x, checks=["committee_sigma"], reference="nothing")
     assert "reference" in report["committee_sigma"].advice and report["committee_sigma"].verdict == "fail"
 
 
 def test_what_is_refused(sound: Potential) -> None:
     numbers, x = structure("water")
-    refused(lambda: preflight("openmm-nn/hcno-1", numbers, x), "potential", "load_potential")  # type: ignore[arg-type]
-    refused(lambda: preflight(sound, numbers, x[:2]), "positions", "3")
-    refused(lambda: preflight(sound, "water", x), "topology_or_numbers")
-    refused(lambda: preflight(sound, [0, 1, 1], x), "topology_or_numbers")
-    refused(lambda: preflight(sound, numbers, x * np.nan), "positions")
-    refused(lambda: preflight(sound, numbers, x, checks=["turning"]), "turning", "rotation")
-    refused(lambda: preflight(sound, numbers, x, timestep=-1.0), "timestep")
-    refused(lambda: preflight(sound, numbers, x, timestep=1.0 * unit.kelvin), "timestep")
-    refused(lambda: preflight(sound, numbers, x, steps=3), "steps")
-    refused(lambda: preflight(sound, numbers, x, seed=-1), "seed")
-    refused(lambda: preflight(sound, numbers, x, parameters={"k": 1.0}), "k")
+    refused(lambda: preflight(numbers, "openmm-nn/hcno-1", x), "potential", "load_potential")  # type: ignore[arg-type]
+    refused(lambda: preflight(numbers, sound, x[:2]), "positions", "3")
+    refused(lambda: preflight("water", sound, x), "topology")
+    refused(lambda: preflight([0, 1, 1], sound, x), "topology")
+    refused(lambda: preflight(numbers, sound, x * np.nan), "positions")
+    refused(lambda: preflight(numbers, sound, x, checks=["turning"]), "turning", "rotation")
+    refused(lambda: preflight(numbers, sound, x, timestep=-1.0), "timestep")
+    refused(lambda: preflight(numbers, sound, x, timestep=1.0 * unit.kelvin), "timestep")
+    refused(lambda: preflight(numbers, sound, x, steps=3), "steps")
+    refused(lambda: preflight(numbers, sound, x, seed=-1), "seed")
+    refused(lambda: preflight(numbers, sound, x, parameters={"k": 1.0}), "k")
 
 
 def test_a_charge_that_the_potential_is_not_told(sound: Potential) -> None:
-    report = preflight(sound, *structure("water"), charge=1, multiplicity=2, checks=["charge_and_spin"])
+    report = preflight(
+        structure("water")[0], sound, structure("water")[1], charge=1, multiplicity=2, checks=["charge_and_spin"]
+    )
     assert report["charge_and_spin"].verdict == "fail" and "charge" in report["charge_and_spin"].advice
 
 
 def test_failed_first_look_skips_the_rest(sound: Potential) -> None:
     x = structure("water")[1]
-    report = preflight(sound, [16, 1, 1], x)
+    report = preflight([16, 1, 1], sound, x)
     assert report["elements"].verdict == "fail" and "S" in report["elements"].advice
     assert all(c.verdict == "skipped" for c in report if c.name not in ("elements", "card_module", "charge_and_spin"))
 
@@ -337,7 +341,7 @@ def test_a_small_structure_takes_one_thread() -> None:
     threads, (numbers, x) = torch.get_num_threads(), structure("water")
     try:
         torch.set_num_threads(2)
-        preflight(load_potential(energy), numbers, x, checks=["rotation"])
+        preflight(numbers, load_potential(energy), x, checks=["rotation"])
         assert seen == {1}
         assert torch.get_num_threads() == 2
     finally:
@@ -348,6 +352,6 @@ def test_leaves_things_as_they_were(sound: Potential) -> None:
     threads, (numbers, x) = torch.get_num_threads(), structure("water")
     kept = x.copy()
     platforms = mm.Platform.getNumPlatforms()
-    preflight(sound, numbers, x, checks=["threads", "rotation"])
+    preflight(numbers, sound, x, checks=["threads", "rotation"])
     assert torch.get_num_threads() == threads and np.array_equal(x, kept)
     assert mm.Platform.getNumPlatforms() == platforms

@@ -13,6 +13,7 @@ from openmm_nn.dynamics import audit_multistep, multistep_audit, multistep_integ
 from openmm_nn.dynamics.multistep import FAST_GROUP, MEDIUM_GROUP, SLOW_GROUP, microcanonical_integrator
 from openmm_nn.errors import ParameterError, UnsupportedError
 from tests.refusals import Pieces, refusal
+from tests.systems.hybrid.cases import make_hybrid
 
 PEPTIDE = "resname ACE ALA NME"
 SIDE_CHAIN = "resname ALA and name CB HB1 HB2 HB3"
@@ -42,7 +43,7 @@ def peptide(
 def hybrid_of(region: str = PEPTIDE, **options: object) -> tuple[HybridSystem, np.ndarray]:
     topology, system, x = peptide()
     potential = load_potential("openmm-nn/hcno-1")
-    return create_hybrid_system(topology, system, potential, region, **options), x  # type: ignore[arg-type]
+    return make_hybrid(topology, system, potential, region, **options), x  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

@@ -148,7 +148,7 @@ def test_what_is_measured(models: ModelSet, native: str) -> None:
     everything[places] = x
     system = bare_system(10)
     potential = models.pair("edges", output="energies", members=4)
-    system.addForce(potential.create_force(atomic_numbers=NUMBERS, atoms=places))
+    system.addForce(potential.create_force(atomic_numbers=NUMBERS, region=places))
     force = find_committee(system)
     spread = measure_spread(force, REFERENCE.context(system, everything))
     np.testing.assert_allclose(spread.energy, energies.std(ddof=1), rtol=1e-9)

@@ -51,26 +51,26 @@ def test_element_that_the_card_does_not_list(models: ModelSet, engine: str) -> N
 def test_bad_region_of_a_topology(models: ModelSet, engine: str, atoms: list[int], words: list[str]) -> None:
     potential = models.pair("plain")
     topology = topology_of(["O", "H", "C", "N", "H", "C"])
-    refused(lambda: potential.create_force(topology=topology, atoms=atoms), "atoms|region|particle", *words)
+    refused(lambda: potential.create_force(topology=topology, region=atoms), "atoms|region|particle", *words)
 
 
 @pytest.mark.parametrize("atoms, words", [([-1, 2], ["-1"]), ([1, 1], ["1", "(?i)repeat|once|distinct|twice|unique"])])
 def test_bad_region_without_a_topology(models: ModelSet, engine: str, atoms: list[int], words: list[str]) -> None:
     potential = models.pair("plain")
-    refused(lambda: potential.create_force(atomic_numbers=[8, 1], atoms=atoms), "atoms|region|particle", *words)
+    refused(lambda: potential.create_force(atomic_numbers=[8, 1], region=atoms), "atoms|region|particle", *words)
 
 
 def test_index_beyond_the_system(models: ModelSet, platform: PlatformCase, engine: str) -> None:
     """With no topology the number of particles is known when the Context is made."""
     system = bare_system(6)
-    system.addForce(models.pair("plain").create_force(atomic_numbers=[8, 1], atoms=[2, 6]))
+    system.addForce(models.pair("plain").create_force(atomic_numbers=[8, 1], region=[2, 6]))
     with pytest.raises(mm.OpenMMException, match="6"):
         energy_of(platform.context(system, POSITIONS))
 
 
 def test_numbers_of_another_length(models: ModelSet, engine: str) -> None:
     potential = models.pair("plain")
-    refused(lambda: potential.create_force(atomic_numbers=[8, 1, 6], atoms=[0, 1]), "atomic_numbers", "3", "2")
+    refused(lambda: potential.create_force(atomic_numbers=[8, 1, 6], region=[0, 1]), "atomic_numbers", "3", "2")
     system = bare_system(6)
     system.addForce(potential.create_force(atomic_numbers=[8, 1, 6]))
     with pytest.raises(mm.OpenMMException, match=r"(?s)3.*6|6.*3"):
@@ -83,7 +83,7 @@ def test_topology_without_elements(models: ModelSet, engine: str) -> None:
     topology = topology_of(["O", None, "C"])
     refused(lambda: potential.create_force(topology=topology), "element|atomic_numbers", "X1|1", "atomic_numbers")
     refused(lambda: create_system(topology, potential), "element|atomic_numbers")
-    refused(lambda: add_neural_force(bare_system(3), potential, topology), "element|atomic_numbers")
+    refused(lambda: add_neural_force(topology, bare_system(3), potential), "element|atomic_numbers")
 
 
 def test_no_atomic_numbers(models: ModelSet, engine: str) -> None:
@@ -94,7 +94,7 @@ def test_no_atomic_numbers(models: ModelSet, engine: str) -> None:
 
 def test_topology_of_another_system(models: ModelSet, engine: str) -> None:
     system = bare_system(5)
-    refused(lambda: add_neural_force(system, models.pair("plain"), topology_of(["O", "H"])), "2", "5")
+    refused(lambda: add_neural_force(topology_of(["O", "H"]), system, models.pair("plain")), "2", "5")
     assert system.getNumForces() == 0
 
 

@@ -52,7 +52,7 @@ def test_wrong_outputs(platform: PlatformCase, engine: str, kind: str, scripted:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_positions_not_finite(models: ModelSet, platform: PlatformCase, engine: str, value: float) -> None:
     system = bare_system(8)
-    system.addForce(models.pair("plain").create_force(atomic_numbers=NUMBERS, atoms=range(1, 7)))
+    system.addForce(models.pair("plain").create_force(atomic_numbers=NUMBERS, region=range(1, 7)))
     positions = np.vstack([[[5.0, 5.0, 5.0]], POSITIONS, [[6.0, 6.0, 6.0]]])
     positions[3, 1] = value
     context = platform.context(system, positions)

@@ -114,10 +114,10 @@ def test_every_place_that_takes_a_box_asks(models: ModelSet, vectors: np.ndarray
         "check_system_box": (lambda: check_system_box(classical, topology), "system"),
         "create_system": (lambda: create_system(topology, potential), "topology"),
         "create_force": (lambda: potential.create_force(topology=topology), "topology"),
-        "add_neural_force": (lambda: add_neural_force(classical, potential, topology, atoms=[0, 1, 2]), "system"),
+        "add_neural_force": (lambda: add_neural_force(topology, classical, potential, region=[0, 1, 2]), "system"),
         "create_hybrid_system": (lambda: create_hybrid_system(topology, classical, potential, [0, 1, 2]), "system"),
         "evaluate": (lambda: potential.evaluate(positions, numbers, box=vectors), "box"),
-        "preflight": (lambda: preflight(potential, topology, positions, box=vectors), "box"),
+        "preflight": (lambda: preflight(topology, potential, positions, box=vectors), "box"),
     }
     for name, (action, argument) in places.items():
         with pytest.raises(OpenMMNNError) as caught:

@@ -85,7 +85,7 @@ def test_offset_and_links_in_the_members(models: ModelSet, native: str, position
 
     system = bare_system(len(NUMBERS))
     force = models.pair("edges", output="atomic_energies", members=4, offset=True).create_force(
-        atomic_numbers=NUMBERS[:5], atoms=range(5), links=[Link(3, 5, "ratio", 0.7)]
+        atomic_numbers=NUMBERS[:5], region=range(5), links=[Link(3, 5, "ratio", 0.7)]
     )
     system.addForce(force)
     context = REFERENCE.context(system, positions)

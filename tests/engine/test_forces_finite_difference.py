@@ -40,7 +40,7 @@ def test_region_across_the_edge(models: ModelSet, engine: str, shape: str) -> No
     region, box = Region(), BOXES[shape]
     system = region.system(box)
     potential = models.pair("plain")
-    system.addForce(potential.create_force(atomic_numbers=region.numbers, atoms=region.atoms, bonds=region.bonds))
+    system.addForce(potential.create_force(atomic_numbers=region.numbers, region=region.atoms, bonds=region.bonds))
     positions = region.positions.copy()
     positions[region.atoms[::2]] += box[0] - box[2]
     context = REFERENCE.context(system, positions)

@@ -47,7 +47,7 @@ def linked_system(
     system = bare_system(len(POSITIONS), box=box)
     if box is not None:
         make_periodic(system)
-    system.addForce(models.pair(kind).create_force(atomic_numbers=NUMBERS, atoms=REGION, links=links, bonds=BONDS))
+    system.addForce(models.pair(kind).create_force(atomic_numbers=NUMBERS, region=REGION, links=links, bonds=BONDS))
     return system
 
 
@@ -117,7 +117,7 @@ def test_offset_counts_the_link_hydrogens(models: ModelSet, engine: str) -> None
 
     system = bare_system(len(POSITIONS))
     potential = models.pair("plain", offset=True)
-    system.addForce(potential.create_force(atomic_numbers=NUMBERS, atoms=REGION, links=LINKS["fixed"], bonds=BONDS))
+    system.addForce(potential.create_force(atomic_numbers=NUMBERS, region=REGION, links=LINKS["fixed"], bonds=BONDS))
     offset = 2 * ATOMS["C"] + ATOMS["O"] + 4 * ATOMS["H"]
     found = energy_of(REFERENCE.context(system, POSITIONS)) - offset
     np.testing.assert_allclose(found, expected_energy(POSITIONS, LINKS["fixed"]), atol=1e-8)

@@ -16,7 +16,7 @@ GROUP = {0}
 def region_force(models: ModelSet, region: Region, kind: str = "plain", **options: bool) -> mm.Force:
     potential = models.pair(kind, wide=kind == "plain")
     return potential.create_force(
-        atomic_numbers=region.numbers, atoms=region.atoms, bonds=region.bonds, periodic=options.get("periodic")
+        atomic_numbers=region.numbers, region=region.atoms, bonds=region.bonds, periodic=options.get("periodic")
     )
 
 
@@ -125,7 +125,7 @@ def test_molecules_of_a_bare_force(models: ModelSet, engine: str) -> None:
     region = Region()
     system = region.system(BOXES["rectangular"])
     potential = models.pair("plain")
-    system.addForce(potential.create_force(atomic_numbers=region.numbers, atoms=region.atoms))
+    system.addForce(potential.create_force(atomic_numbers=region.numbers, region=region.atoms))
     assert len(REFERENCE.context(system, region.positions).getMolecules()) == region.count
 
 
@@ -178,7 +178,7 @@ def test_absolute_frame_is_left_alone(models: ModelSet, platform: PlatformCase, 
     """The positions of an external field are not imaged: a lattice vector changes the energy."""
     region, box = Region(), BOXES["triclinic"]
     system = region.system(box)
-    system.addForce(models.torchforce("harmonic").create_force(atoms=region.atoms))
+    system.addForce(models.torchforce("harmonic").create_force(region=region.atoms))
     positions = region.positions + random_lattice(region.count, box, 1)
     context = platform.context(system, positions)
     x = positions[region.atoms]
@@ -206,7 +206,7 @@ def test_the_box_is_handed_over_when_asked_for(models: ModelSet, engine: str, pe
     positions[region.atoms[5:]] = MOLECULE_POSITIONS[5:] + np.array([0.0, 0.0, 1.5])  # nearer to the next image
     system = region.system(box)
     force = models.pair("box").create_force(
-        atomic_numbers=region.numbers, atoms=region.atoms, bonds=region.bonds, periodic=bool(periodic)
+        atomic_numbers=region.numbers, region=region.atoms, bonds=region.bonds, periodic=bool(periodic)
     )
     assert force.usesPeriodicBoundaryConditions() == bool(handed)
     system.addForce(force)

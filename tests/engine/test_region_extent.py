@@ -83,9 +83,7 @@ def chain(start: np.ndarray, end: np.ndarray, rng: np.random.Generator) -> np.nd
 
 
 @pytest.mark.parametrize("shape", list(BOXES))
-def test_refused_exactly_where_a_pair_is_not_its_minimum_image(
-    platform: PlatformCase, engine: str, shape: str
-) -> None:
+def test_refused_exactly_where_a_pair_is_not_its_minimum_image(platform: PlatformCase, engine: str, shape: str) -> None:
     """Chains of many lengths in all directions, their atoms scattered over images, against all pairs one by one."""
     box, rng = BOXES[shape], np.random.default_rng(5)
     outcomes = set()
@@ -186,9 +184,7 @@ def said(capfd: pytest.CaptureFixture[str], caught: list[warnings.WarningMessage
     return written + [str(entry.message) for entry in caught if entry.category is RuntimeWarning]
 
 
-def test_later_in_a_run_it_is_said_once(
-    platform: PlatformCase, engine: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_later_in_a_run_it_is_said_once(platform: PlatformCase, engine: str, capfd: pytest.CaptureFixture[str]) -> None:
     box = np.diag([2.0, 2.2, 2.4])
     near = np.linspace([0.0, 0.0, 0.0], [0.9, 0.1, 0.0], 7)
     far = np.linspace([0.0, 0.0, 0.0], [1.1, 0.1, 0.0], 7)

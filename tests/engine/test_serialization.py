@@ -85,7 +85,7 @@ def everything(models: ModelSet) -> tuple[mm.System, np.ndarray]:
     system = region.system(BOXES["triclinic"])
     force = models.pair("parameter", unit="angstrom", offset=True).create_force(
         atomic_numbers=region.numbers[:7],
-        atoms=region.atoms[:7],
+        region=region.atoms[:7],
         links=[Link(region.atoms[6], region.atoms[7], "ratio", 0.71)],
         bonds=region.bonds[:6],
         force_group=5,

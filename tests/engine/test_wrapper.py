@@ -45,11 +45,11 @@ def system_of(*forces: mm.Force) -> mm.System:
 @pytest.fixture
 def system(potential: Potential) -> mm.System:
     variable = mm.CustomCVForce("a")
-    variable.addCollectiveVariable("a", potential.create_force(atoms=[1]))
+    variable.addCollectiveVariable("a", potential.create_force(region=[1]))
     transfer = mm.ATMForce("u0")
     transfer.addForce(native.RegionForce(charges(), [2, 0]))
     return system_of(
-        charges(), potential.create_force(atoms=[0, 2]), native.RegionForce(charges(), [0, 1]), variable, transfer
+        charges(), potential.create_force(region=[0, 2]), native.RegionForce(charges(), [0, 1]), variable, transfer
     )
 
 
@@ -125,7 +125,7 @@ def test_classes_that_nobody_knows_stay_forces() -> None:
 
 def test_defaults_of_parameters_through_the_system(potential: Potential) -> None:
     region = native.RegionForce(charges(), [0, 1])
-    neural = potential.create_force(atoms=[0, 2])
+    neural = potential.create_force(region=[0, 2])
     neural.setScaleParameter("mix", 1.0)
     region.setScale(1.0, -1.0)
     region.setScaleParameter("mix", 1.0)
@@ -200,7 +200,7 @@ def test_a_wider_range_is_asked_for_and_kept(potential: Potential) -> None:
     ids=str,
 )
 def test_indices_that_are_none(potential: Potential, given: object, kind: type[Exception]) -> None:
-    force = potential.create_force(atoms=[1])
+    force = potential.create_force(region=[1])
     with pytest.raises(kind, match="setParticles: got"):
         force.setParticles(given)
     assert force.getParticles() == (1,)
@@ -235,7 +235,7 @@ def test_quantities(potential: Potential) -> None:
     assert integrator.getStepSize().value_in_unit(unit.picosecond) == pytest.approx(0.002)
     integrator.setFriction(3 / unit.nanosecond)
     assert integrator.getFriction().value_in_unit(unit.picosecond**-1) == pytest.approx(0.003)
-    force = potential.create_force(atoms=[0])
+    force = potential.create_force(region=[0])
     force.setEnergyOffset(1 * unit.kilocalorie_per_mole)
     assert force.getEnergyOffset() == pytest.approx(4.184)
     force.addLink(0, 1, "fixed", 1.09 * unit.angstrom)

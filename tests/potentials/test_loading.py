@@ -269,7 +269,7 @@ positions = np.zeros((4, 3))
 system = mm.System()
 for _ in positions:
     system.addParticle(1.0)
-system.addForce(potential.create_force(atoms=range(4)))
+system.addForce(potential.create_force(region=range(4)))
 for _ in range(12):
     try:
         potential.evaluate(positions)

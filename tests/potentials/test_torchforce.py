@@ -56,7 +56,7 @@ def test_subset(models: ModelSet, kind: str) -> None:
     everything = np.random.default_rng(1).uniform(-1.0, 1.0, (11, 3))
     atoms = [7, 2, 9, 0, 4, 10]
     everything[atoms] = POSITIONS
-    made = models.pair(kind).to_torchforce(atomic_numbers=NUMBERS, atoms=atoms)
+    made = models.pair(kind).to_torchforce(atomic_numbers=NUMBERS, region=atoms)
     energy, forces = oracle.pair_energy_forces(POSITIONS, NUMBERS)
     found, pull = call(made, everything)
     np.testing.assert_allclose(found, energy, rtol=1e-10)

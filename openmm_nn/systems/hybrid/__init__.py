@@ -3,6 +3,15 @@
 from .boundary_report import BoundaryReport
 from .create import HybridSystem, create_hybrid_system
 from .ledger import Ledger
-from .region import Region
+from .mechanical_embedding import Mechanical
+from .region import Region, select_region
 
-__all__ = ["BoundaryReport", "HybridSystem", "Ledger", "Region", "create_hybrid_system"]
+__all__ = [
+    "BoundaryReport",
+    "HybridSystem",
+    "Ledger",
+    "Mechanical",
+    "Region",
+    "create_hybrid_system",
+    "select_region",
+]

@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .bond_graph import BondGraph, pair
 from .radii import covalent_radius
-from .region import BondGraph, pair
 
 _SINGLE_BOND_FRACTION = 0.96
 
@@ -196,9 +196,7 @@ def _aromatic(graph: BondGraph, first: int, second: int) -> bool:
     def in_plane(atom: int) -> bool:
         count, number = len(graph.neighbours[atom]), graph.numbers[atom]
         return (
-            (number == 6 and count == 3)
-            or (number in (7, 5) and count <= 3)
-            or (number in (8, 16, 34) and count == 2)
+            (number == 6 and count == 3) or (number in (7, 5) and count <= 3) or (number in (8, 16, 34) and count == 2)
         )
 
     if not (in_plane(first) and in_plane(second)):
@@ -216,9 +214,7 @@ def _by_neighbours(graph: BondGraph, first: int, second: int) -> BondKind:
     if _terminal(graph, first) or _terminal(graph, second):
         return BondKind("double", counts)
     unsaturated = _unsaturated(graph, first) and _unsaturated(graph, second)
-    if unsaturated and any(
-        graph.numbers[atom] == 6 and len(graph.neighbours[atom]) == 2 for atom in (first, second)
-    ):
+    if unsaturated and any(graph.numbers[atom] == 6 and len(graph.neighbours[atom]) == 2 for atom in (first, second)):
         return BondKind("triple", counts)
 
     short = _is_short(graph, first, second)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from openmm import unit
 
 from ... import errors
 from ...engine.force import Link
+from .bond_graph import BondGraph, pair
 from .bond_orders import BondKind, bond_kind
 from .radii import covalent_radius
-from .region import BondGraph, Region, pair
 
 LINK_RULES = ("fixed", "ratio")
 _FARTHEST_ALTERNATIVE = 8
@@ -48,6 +48,8 @@ class CutBond:
         Distance from Q to the link atom in nm (with ``ratio``, at the sum of the covalent radii of Q and M).
     names : tuple of (str, str)
         Q and M in words.
+    refusal : BoundaryError or None
+        What forbids the cut, as the error that `create_hybrid_system` raises; None if it is sound or was allowed.
     """
 
     inside: int
@@ -57,11 +59,12 @@ class CutBond:
     length: float | None
     distance: float
     names: tuple[str, str]
+    refusal: errors.BoundaryError | None = field(default=None, compare=False, repr=False)
 
 
 def make_cuts(
     graph: BondGraph,
-    region: Region,
+    atoms: tuple[int, ...],
     *,
     link: str = "fixed",
     link_distances: object = None,
@@ -72,7 +75,8 @@ def make_cuts(
     Parameters
     ----------
     graph : BondGraph
-    region : Region
+    atoms : tuple of int
+        The region.
     link : {"fixed", "ratio"}
         Whether a link atom keeps its distance from Q, or stays at a fixed fraction of the bond.
     link_distances : mapping of (int, int) to float or Quantity, or iterable of (int, int, distance), optional
@@ -86,13 +90,12 @@ def make_cuts(
     Returns
     -------
     tuple of CutBond
-        In ascending order of the atoms.
+        In ascending order of the atoms. What forbids a cut is noted in it and raises nothing here: a bond that is not
+        single, a bond to hydrogen, a contact with a metal, a ring of at most eight atoms that is opened, another cut
+        that ends on the same M, or on one that is bonded to it.
 
     Raises
     ------
-    BoundaryError
-        If a cut goes through a bond that is not single, a bond to hydrogen or a contact with a metal, opens a ring of
-        at most eight atoms, or ends on the same M as another cut, or on one that is bonded to that.
     ParameterError
         If an option has an unknown value or names a bond that is not cut.
     """
@@ -103,32 +106,53 @@ def make_cuts(
             "'fixed' and 'ratio'",
             "choose one of these",
         )
-    bonds = region.cut_bonds
+    bonds = tuple(graph.cut_bonds(atoms))
     allowed = _named_cuts("allow_cuts", allow_cuts, bonds)
     distances = _read_distances(link_distances, bonds)
-
-    kinds = {bond: bond_kind(graph, *bond) for bond in bonds if graph.numbers[bond[1]]}
-    for bond in bonds:
-        if kinds[bond].kind == "metal" and (bond not in allowed or not {graph.numbers[atom] for atom in bond} & {6}):
-            _refuse_metal(graph, bond)
-        if bond not in allowed:
-            _guard(graph, region, bond, kinds[bond], [other for other in bonds if other not in allowed])
-    return tuple(_make_cut(graph, bond, kinds[bond], link, distances.get(bond)) for bond in bonds)
+    return tuple(
+        _make_cut(graph, bond, link, distances.get(bond), _refusal(graph, atoms, bond, bonds, allowed))
+        for bond in bonds
+    )
 
 
-def _make_cut(graph: BondGraph, bond: tuple[int, int], kind: BondKind, rule: str, distance: float | None) -> CutBond:
+def _make_cut(
+    graph: BondGraph,
+    bond: tuple[int, int],
+    rule: str,
+    distance: float | None,
+    refusal: errors.BoundaryError | None,
+) -> CutBond:
     radii = [covalent_radius(graph.numbers[atom]) for atom in bond]
     if distance is None:
         distance = radii[0] + covalent_radius(1)
     value = distance if rule == "fixed" else distance / sum(radii)
     return CutBond(
         *bond,
-        kind,
+        bond_kind(graph, *bond),
         Link(inside=bond[0], outside=bond[1], rule=rule, value=value),
         graph.lengths.get(pair(*bond)),
         distance,
         (graph.labels[bond[0]], graph.labels[bond[1]]),
+        refusal,
     )
+
+
+def _refusal(
+    graph: BondGraph,
+    atoms: tuple[int, ...],
+    bond: tuple[int, int],
+    bonds: tuple[tuple[int, int], ...],
+    allowed: set[tuple[int, int]],
+) -> errors.BoundaryError | None:
+    kind = bond_kind(graph, *bond)
+    try:
+        if kind.kind == "metal" and (bond not in allowed or not {graph.numbers[atom] for atom in bond} & {6}):
+            _refuse_metal(graph, bond)
+        if bond not in allowed:
+            _guard(graph, atoms, bond, kind, [other for other in bonds if other not in allowed])
+    except errors.BoundaryError as error:
+        return error.with_traceback(None)
+    return None
 
 
 def _named_cuts(
@@ -200,7 +224,7 @@ def _refuse_metal(graph: BondGraph, bond: tuple[int, int]) -> None:
 
 
 def _guard(
-    graph: BondGraph, region: Region, bond: tuple[int, int], kind: BondKind, others: list[tuple[int, int]]
+    graph: BondGraph, atoms: tuple[int, ...], bond: tuple[int, int], kind: BondKind, others: list[tuple[int, int]]
 ) -> None:
     wanted = f"; or, if this is wanted, give allow_cuts=[{bond}]"
     if kind.kind != "single":
@@ -211,7 +235,7 @@ def _guard(
             "region",
             f"a cut through {words}, {graph.describe(*bond)} (told by {kind.evidence})",
             "cuts through single bonds between heavy atoms",
-            f"{_REMEDIES[kind.kind]}{_alternatives(graph, region, bond)}{wanted}",
+            f"{_REMEDIES[kind.kind]}{_alternatives(graph, atoms, bond)}{wanted}",
         )
     ring = small_ring(graph, *bond)
     if ring:
@@ -220,7 +244,7 @@ def _guard(
             "region",
             f"a cut through {graph.describe(*bond)}, which opens a ring of {len(ring)} atoms ({names})",
             f"cuts outside of rings of at most {_LARGEST_RING} atoms, which are as they are by being closed",
-            f"take the whole ring on the same side{_alternatives(graph, region, bond)}{wanted}",
+            f"take the whole ring on the same side{_alternatives(graph, atoms, bond)}{wanted}",
         )
     sharing = [other for other in others if other[1] == bond[1]]
     if len(sharing) > 1:
@@ -271,9 +295,9 @@ def small_ring(graph: BondGraph, first: int, second: int) -> tuple[int, ...]:
     return ()
 
 
-def _alternatives(graph: BondGraph, region: Region, bond: tuple[int, int]) -> str:
+def _alternatives(graph: BondGraph, atoms: tuple[int, ...], bond: tuple[int, int]) -> str:
     """Name the nearest single bonds between carbons, outward and inward of a bad cut, in words."""
-    inside = set(region.atoms)
+    inside = set(atoms)
     found = []
     for start, where in ((bond[1], inside), (bond[0], set(range(len(graph.numbers))) - inside)):
         better = _nearest_sound_bond(graph, start, where)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...tables import Block, Table, as_html, as_text
 from .bonded import BONDED_RULES, TermCount
 from .boundary import CutBond
 from .charges import Site
@@ -33,7 +33,7 @@ class ChargeRow:
     after: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoundaryReport:
     """What happened at the boundary of a hybrid System; printed, it is a set of tables.
 
@@ -68,16 +68,26 @@ class BoundaryReport:
     charge: int
     multiplicity: int
 
+    def __repr__(self) -> str:
+        return f"BoundaryReport({self.region!r}, {len(self.cuts)} cut bonds, {len(self.terms)} bonded forces)"
+
     def __str__(self) -> str:
-        parts = [
-            str(self.region),
+        return as_text(self._blocks())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._blocks())
+
+    def _blocks(self) -> list[Block]:
+        return [
+            repr(self.region),
             f"potential: charge {self.charge:+d} e, multiplicity {self.multiplicity}",
             self._cut_table(),
+            self._term_table(),
+            f"constraints removed: {self.constraints_removed}",
+            *self._charge_tables(),
         ]
-        parts += [self._term_table(), f"constraints removed: {self.constraints_removed}", self._charge_table()]
-        return "\n\n".join(part for part in parts if part)
 
-    def _cut_table(self) -> str:
+    def _cut_table(self) -> Block:
         if not self.cuts:
             return "no bond is cut"
         rows = [
@@ -91,11 +101,11 @@ class BoundaryReport:
             )
             for cut in self.cuts
         ]
-        return _table(
+        return Table(
             "cut bonds", ("in the region (Q)", "outside (M)", "bond", "length/nm", "link", "Q-L/nm", "fraction"), rows
         )
 
-    def _term_table(self) -> str:
+    def _term_table(self) -> Block:
         header = ["force", "touching"]
         for rule in BONDED_RULES:
             mark = "*" if rule == self.bonded_rule else ""
@@ -106,29 +116,20 @@ class BoundaryReport:
             for rule in BONDED_RULES:
                 row += [str(term.removed[rule]), str(term.touching - term.removed[rule])]
             rows.append(tuple(row))
-        return _table(
+        return Table(
             f"bonded terms that touch the region (* the rule in force: {self.bonded_rule})", tuple(header), rows
         )
 
-    def _charge_table(self) -> str:
+    def _charge_tables(self) -> list[Block]:
         if self.charge_region is None or self.charge_environment is None:
-            return "no classical charges"
+            return ["no classical charges"]
         text = f"classical charge: region {self.charge_region:+.4f} e, environment {self.charge_environment:+.4f} e"
         rows = [(row.place, row.role, f"{row.before:+.4f}", f"{row.after:+.4f}") for row in self.charges]
         if not rows:
-            return text
+            return [text]
         seen = sum(row.after - row.before for row in self.charges)
         title = f"charges at the boundary in e, as the region sees them ({self.charge_scheme}, net change {seen:+.4f})"
-        return text + "\n\n" + _table(title, ("place", "role", "before", "after"), rows)
-
-
-def _table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
-    return "\n".join([title, lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+        return [text, Table(title, ("place", "role", "before", "after"), rows)]
 
 
 def charge_rows(

@@ -25,16 +25,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
 import openmm
 from openmm import unit
 
 from ... import errors
+from .bond_graph import BondGraph, pair
 from .boundary import CutBond
-from .region import BondGraph, Region, pair
-
-SCHEME = "charge scheme "
-"""How the names of the forces of a charge scheme begin."""
+from .region import Region
 
 CHARGE_SCHEMES = ("none", "z1", "rc", "rcd", "cs")
 
@@ -69,33 +66,9 @@ class Site:
     charge: float
 
 
-def classical_charges(system: openmm.System) -> np.ndarray | None:
-    """Charges of all particles, summed over the NonbondedForces of a System.
-
-    Parameters
-    ----------
-    system : openmm.System
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_particles,), float64, e, or None
-        None if there is no NonbondedForce.
-    """
-    forces = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
-    if not forces:
-        return None
-    charges = np.zeros(system.getNumParticles())
-    for force in forces:
-        charges += [
-            force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge)
-            for i in range(force.getNumParticles())
-        ]
-    return charges
-
-
 def second_neighbours(graph: BondGraph, region: Region, cut: CutBond) -> list[int]:
     """List the environment atoms bonded to the M of a cut bond."""
-    inside = set(region.atoms)
+    inside = set(region.indices)
     return sorted(other for other in graph.neighbours[cut.outside] if other not in inside)
 
 
@@ -146,7 +119,7 @@ def _check_scheme(scheme: str, force: openmm.NonbondedForce, region: Region, cut
             "'none' and 'z1'",
             "move the cut",
         )
-    watched = {cut.outside, *region.atoms}
+    watched = {cut.outside, *region.indices}
     for index in range(force.getNumParticleParameterOffsets()):
         parameter, particle, charge, _, _ = force.getParticleParameterOffset(index)
         if particle in watched and charge != 0:
@@ -170,9 +143,7 @@ def _pair_function(force: openmm.NonbondedForce, distance: str) -> str:
     return f"step({cutoff!r}-{distance})*(1/{distance}+{k_rf!r}*{distance}^2-{c_rf!r})"
 
 
-def scheme_forces(
-    scheme: str, system: openmm.System, graph: BondGraph, region: Region, cuts: tuple[CutBond, ...]
-) -> list[openmm.Force]:
+def scheme_forces(scheme: str, system: openmm.System, graph: BondGraph, region: Region) -> list[openmm.Force]:
     """Make the forces that turn the region's interaction with the charge of each M into that with the scheme's charges.
 
     Parameters
@@ -183,7 +154,6 @@ def scheme_forces(
         The classical System.
     graph : BondGraph
     region : Region
-    cuts : tuple of CutBond
 
     Returns
     -------
@@ -192,27 +162,18 @@ def scheme_forces(
 
     Raises
     ------
-    ParameterError
-        If there is no such scheme.
     BoundaryError
         If an M has no neighbour that could take its charge.
     UnsupportedError
         If charges concerned depend on Context parameters.
     """
-    if scheme not in CHARGE_SCHEMES:
-        raise errors.ParameterError(
-            "charge_scheme",
-            f"{scheme!r}",
-            f"{', '.join(map(repr, CHARGE_SCHEMES))}",
-            "choose one of these",
-        )
     if scheme == "none":
         return []
     forces = []
     for force in system.getForces():
         if isinstance(force, openmm.NonbondedForce):
-            exceptions = _exceptions_of(force, {cut.outside for cut in cuts})
-            for cut in cuts:
+            exceptions = _exceptions_of(force, {cut.outside for cut in region.cuts})
+            for cut in region.cuts:
                 seconds = second_neighbours(graph, region, cut)
                 _check_scheme(scheme, force, region, cut, seconds)
                 correction = _correction(scheme, force, region, cut, seconds, exceptions[cut.outside])
@@ -257,14 +218,14 @@ def _correction(
     correction = openmm.CustomCompoundBondForce(1 + len(members), energy)
     correction.addPerBondParameter("charge")
     correction.addPerBondParameter("plain")
-    for atom in region.atoms:
+    for atom in region.indices:
         if atom in exceptions:
             seen, plain = exceptions[atom] / charge, 1
         else:
             seen, plain = force.getParticleParameters(atom)[0].value_in_unit(unit.elementary_charge), 0
         if seen != 0:
             correction.addBond([atom, *members], [seen, plain])
-    correction.setName(f"{SCHEME}{scheme}, {pair(cut.inside, cut.outside)}")
+    correction.setName(f"charge scheme {scheme}, {pair(cut.inside, cut.outside)}")
     correction.setForceGroup(force.getForceGroup())
     correction.setUsesPeriodicBoundaryConditions(force.usesPeriodicBoundaryConditions())
     return correction

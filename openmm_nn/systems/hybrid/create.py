@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,22 @@ from ... import errors
 from ...engine.force import Link
 from ...geometry import check_system_box
 from ...potentials.potential import Potential
-from ...selection import select_atoms
-from .boundary import CutBond, is_polar, make_cuts
+from ...tables import Block, Table, as_html, as_text
+from .bond_graph import BondGraph
+from .boundary import CutBond, is_polar
 from .boundary_report import BoundaryReport, charge_rows
-from .charges import classical_charges, scheme_forces, scheme_sites, second_neighbours
-from .embeddings import EmbeddingRequest, find_embedding
-from .hybrid_arguments import (
-    check_interpolation,
-    check_options,
-    check_potential,
-    check_range,
-    chooses_subtraction,
-    formal_charge,
-    takes_charge,
-)
-from .interpolation import check_constraints
-from .ledger import Ledger, LedgerSource, make_ledger
-from .mechanical import check_rigid_water, check_sites, inner_constraints
-from .nonbonded import check_forces, resolve_ignored
-from .region import BondGraph, Region, expand_atoms, make_region
+from .charges import scheme_sites, second_neighbours
+from .embeddings import Embedded, Embedding, EmbeddingRequest, find_embedding
+from .hybrid_arguments import check_interpolation, check_potential, formal_charge, takes_charge
+from .hybrid_record import HybridRecord
+from .ledger import Ledger, make_ledger
+from .nonbonded import force_label, resolve_ignored
+from .region import Region, RegionLike, as_region, classical_charges, make_graph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HybridSystem:
-    """A System in which a potential describes a region and a force field the rest.
+    """A System in which a potential describes a region and a force field the rest; made by `create_hybrid_system`.
 
     Parameters
     ----------
@@ -48,16 +40,64 @@ class HybridSystem:
         The topology that was given.
     region : Region
         The atoms that the potential describes.
-    links : tuple of Link
-        The link atoms that close cut bonds; they live inside the potential's force, not in the System.
+    embedding : Embedding
+        How the environment acts on them.
+    record : HybridRecord
+        How the hybrid was made, for what splits its energy: the classical System, the bonds, and what each force is.
+    report : BoundaryReport
+        What `boundary_report` returns.
     """
 
     system: openmm.System
     topology: app.Topology
     region: Region
-    links: tuple[Link, ...]
-    _report: BoundaryReport = field(repr=False)
-    _source: LedgerSource = field(repr=False)
+    embedding: Embedding
+    record: HybridRecord = field(repr=False)
+    report: BoundaryReport = field(repr=False)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The link atoms that close cut bonds; they live inside the potential's force, not in the System."""
+        return self.region.links
+
+    def __repr__(self) -> str:
+        particles = self.system.getNumParticles()
+        return f"HybridSystem({particles} particles, {self.embedding.name} embedding, {self.region!r})"
+
+    def with_system(self, system: openmm.System) -> HybridSystem:
+        """Return the same hybrid with another copy of its System, such as one that was read from XML.
+
+        Parameters
+        ----------
+        system : openmm.System
+            With the same forces in the same order.
+
+        Returns
+        -------
+        HybridSystem
+
+        Raises
+        ------
+        ParameterError
+            If it has other particles or forces.
+        """
+        record = self.record.with_system(system)
+        return replace(self, system=system, record=record)
+
+    def __str__(self) -> str:
+        return as_text(self._blocks())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._blocks())
+
+    def _blocks(self) -> list[Block]:
+        forces = zip(self.system.getForces(), self.record.roles_now(), strict=True)
+        rows = [(str(index), force_label(force), role) for index, (force, role) in enumerate(forces)]
+        return [
+            f"hybrid of {self.system.getNumParticles()} particles, embedding {self.embedding!r}",
+            repr(self.region),
+            Table("forces", ("index", "force", "role"), rows, right=(0,)),
+        ]
 
     def boundary_report(self) -> BoundaryReport:
         """Every cut bond, the terms removed and kept under each bonded rule, and the charges; printed, a set of tables.
@@ -66,14 +106,14 @@ class HybridSystem:
         -------
         BoundaryReport
         """
-        return self._report
+        return self.report
 
     def ledger(
         self,
         positions: Any,
         box: Any = None,
         *,
-        platform: str | None = None,
+        platform: str | openmm.Platform | None = None,
         properties: Mapping[str, str] | None = None,
         parameters: Mapping[str, float] | None = None,
     ) -> Ledger:
@@ -89,7 +129,7 @@ class HybridSystem:
             frames become arrays.
         box : array_like or Quantity, shape (3, 3), optional
             Box vectors, in nm unless with a unit; by default the System's.
-        platform : str, optional
+        platform : str or openmm.Platform, optional
             Where the terms are computed; Reference by default, or the Context's platform.
         properties : mapping of str to str, optional
             Of the platform.
@@ -109,39 +149,31 @@ class HybridSystem:
         ParameterError
             If positions have the wrong shape.
         """
-        return make_ledger(
-            self._source, positions, box, platform=platform, properties=properties, parameters=parameters
-        )
+        return make_ledger(self.record, positions, box, platform=platform, properties=properties, parameters=parameters)
 
 
 def create_hybrid_system(
     topology: app.Topology,
     system: openmm.System,
     potential: Potential | Any,
-    region: str | Iterable[int] | Iterable[bool],
+    region: RegionLike,
     *,
-    embedding: str = "mechanical",
-    expand: str | None = None,
-    bonded_rule: str = "capped",
-    link: str = "fixed",
-    link_distances: Mapping[tuple[int, int], Any] | Iterable[tuple[int, int, Any]] | None = None,
-    allow_cuts: Iterable[tuple[int, int]] = (),
-    charge_scheme: str = "none",
+    embedding: str | Embedding = "mechanical",
     interpolate: bool | str = False,
     remove_constraints: bool = True,
-    long_range: bool | None = None,
     ignore_forces: Iterable[str | int] = (),
     charge: int | None = None,
     multiplicity: int = 1,
-    periodic: bool = False,
+    scale: tuple[str, float] | None = None,
+    parameters: Mapping[str, float] | None = None,
     force_group: int = 0,
     properties: Mapping[str, str] | None = None,
-    subtract_region: bool | None = None,
 ) -> HybridSystem:
     """Describe a region of a classical System by a potential.
 
-    The energy is E_MM(E,E) + E_MM(R,E) + E_NN(R and its link atoms): the region R keeps its classical interactions with
-    the environment E, and its own energy comes from the potential. The given System and topology are not changed.
+    The region R keeps its classical interactions with the environment E, and its own energy comes from the potential.
+    With mechanical embedding the energy is E_MM(E,E) + E_MM(R,E) + E_NN(R and its link atoms). The given System and
+    topology are not changed.
 
     Parameters
     ----------
@@ -150,50 +182,32 @@ def create_hybrid_system(
         The classical System of that topology.
     potential : Potential or openmmml.MLPotential
         The latter without cut bonds.
-    region : str, iterable of int, or boolean mask
-        An MDTraj selection, atom indices, or one truth value for each atom.
-    embedding : str
-        How the environment acts on the region: ``"mechanical"``, through the classical force field, or an embedding
-        that another package registers (`openmm_nn.systems.hybrid.embeddings`).
-    expand : {None, "residue", "molecule"}
-        Fill the region up to whole residues or molecules.
-    bonded_rule : {"capped", "all-atoms", "gromacs"}
-        Which bonded terms the potential replaces, see `openmm_nn.systems.hybrid.bonded`; with no cut bond all agree.
-    link : {"fixed", "ratio"}
-        Whether a link atom keeps its distance from the region's atom, or stays at a fixed fraction of the cut bond.
-    link_distances : mapping of (int, int) to float or Quantity, or iterable of (int, int, distance), optional
-        Distances of link atoms in nm, in place of the sums of covalent radii.
-    allow_cuts : iterable of (int, int)
-        Cut bonds that are wanted although they are double, aromatic, amide or X-H bonds, or share an environment atom.
-    charge_scheme : {"none", "z1", "rc", "rcd", "cs"}
-        How the region sees the charges of the environment at cut bonds, see `openmm_nn.systems.hybrid.charges`.
+    region : Region, str, iterable of int, or boolean mask
+        From `select_region`, whose options say how bonds are cut; or an MDTraj selection, atom indices, or one truth
+        value for each atom.
+    embedding : str or Embedding
+        How the environment acts on the region: an object that holds its options, such as `Mechanical`, or the name of
+        one, whose options are then its defaults. Other packages can register embeddings
+        (`openmm_nn.systems.hybrid.embeddings`).
     interpolate : bool or str
         Interpolate by a Context parameter, ``lambda_interpolate`` or the name given, between the classical System at 0
         and the hybrid at 1, its default; the derivative of the energy by it is exact. Needs the native extension.
     remove_constraints : bool
         Remove constraints between two atoms of the region.
-    long_range : bool, optional
-        Whether the potential itself contains the interaction of the region with its periodic images. Needed where the
-        card does not say and the System uses Ewald summation. If it does and is given the box, the classical one, with
-        the neutralising plasma of a charged region, is taken out (by the native extension); else the images stay
-        classical.
     ignore_forces : iterable of str or int
         Names, classes or indices of forces to leave as they are.
     charge : int, optional
-        Formal charge of the region in e. By default the rounded sum of the classical charges, which is a guess.
+        Formal charge of the region in e. By default it is guessed, with a warning where that is not certain.
     multiplicity : int
         Spin multiplicity of the region.
-    periodic : bool
-        Give the potential the periodic box, if its card allows both; by default the region is a cluster.
+    scale : tuple of (str, float), optional
+        Name and default value of a Context parameter that multiplies the potential's energy.
+    parameters : mapping of str to float, optional
+        Default values of the potential's global parameters, in place of the card's.
     force_group : int
         Of the potential's force.
     properties : mapping of str to str, optional
         ``device``, ``precision``, ``threads``, ``cuda_graphs`` of the potential's force.
-    subtract_region : bool, optional
-        Leave the region's own nonbonded pairs in the classical forces and subtract them by the native extension,
-        instead of making each an exception, whose number grows with the square of the region's size. By default for
-        regions of more than 300 atoms. Not for reactive regions: where atoms come close, two large energies cancel
-        badly.
 
     Returns
     -------
@@ -204,8 +218,8 @@ def create_hybrid_system(
     ParameterError
         If an option has a value that does not exist, or contradicts another.
     ParticleError
-        If the region is empty, repeats atoms, names atoms that do not exist, or has elements that the potential does
-        not know.
+        If the region is empty, repeats atoms, names atoms that do not exist, was made for another System, or has
+        elements that the potential does not know.
     BoundaryError
         If a cut goes through a bond that should not be cut.
     UnsupportedError
@@ -228,86 +242,80 @@ def create_hybrid_system(
     >>> hybrid = create_hybrid_system(topology, system, spring, [0, 1])
     >>> hybrid.system.getNumForces(), hybrid.region.formula, hybrid.links
     (2, 'Ar2', ())
+
+    Options of the embedding belong to its object:
+
+    >>> from openmm_nn import Mechanical
+    >>> create_hybrid_system(topology, system, spring, [0, 1], embedding=Mechanical(subtract_region=False))
+    HybridSystem(4 particles, mechanical embedding, Region(2 atoms, Ar2, guessed charge +0 e, 0 cut bonds))
     """
-    find_embedding(embedding)
-    check_options(bonded_rule, interpolate, charge_scheme)
+    method = find_embedding(embedding)
     check_potential(potential)
-    if topology.getNumAtoms() != system.getNumParticles():
-        raise errors.ParticleError(
-            "topology",
-            f"{topology.getNumAtoms()} atoms, with {system.getNumParticles()} particles in the System",
-            "one particle for each atom",
-            "give the topology that the System was made from",
-        )
-
+    graph = make_graph(topology, system)
     check_system_box(system, topology)
-    graph = BondGraph.of(topology, system)
-    atoms = expand_atoms(graph, select_atoms(topology, region, argument="region"), expand)
-    inside = frozenset(atoms)
-    check_sites(system, graph, inside)
-    charges = classical_charges(system)
-    chosen = make_region(graph, atoms, charges)
+    chosen = as_region(graph, topology, system, region)
+    chosen.check_cuts()
+    ignored = frozenset(resolve_ignored(system, ignore_forces))
+    parameter = check_interpolation(potential, system, interpolate, scale)
+    request = EmbeddingRequest(
+        topology=topology,
+        system=system,
+        potential=potential,
+        graph=graph,
+        region=chosen,
+        ignored=ignored,
+        interpolate=parameter,
+        remove_constraints=remove_constraints,
+        charge=formal_charge(chosen, charge, takes_charge(potential)),
+        multiplicity=multiplicity,
+        scale=scale,
+        parameters=parameters,
+        force_group=force_group,
+        properties=properties,
+    )
+    _warn_of_polar_cuts(graph, chosen)
+    made = method.embed(request)
+    record = HybridRecord(
+        classical=copy.deepcopy(system),
+        system=made.system,
+        graph=graph,
+        region=chosen,
+        bonded_rule=made.bonded_rule,
+        ignored=ignored,
+        interpolated=parameter,
+        replaces_images=made.replaces_images,
+        roles=made.roles,
+    )
+    return HybridSystem(made.system, topology, chosen, method, record, _report(request, made))
 
-    ignored = resolve_ignored(system, ignore_forces)
-    check_forces(system, inside, ignored)
-    if not remove_constraints:
-        check_rigid_water(graph, inner_constraints(system, inside))
-    uses_box, images = check_range(system, potential, long_range, periodic)
-    cuts = make_cuts(graph, chosen, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
-    links = tuple(cut.link for cut in cuts)
-    scheme = scheme_forces(charge_scheme, system, graph, chosen, cuts)
-    subtract = chooses_subtraction(subtract_region, len(chosen))
-    parameter = check_interpolation(potential, system, interpolate)
-    if parameter:
-        check_constraints(system, graph, chosen, "interpolate")
-    formal = formal_charge(chosen, charge, takes_charge(potential))
-    for cut in cuts:
+
+def _warn_of_polar_cuts(graph: BondGraph, region: Region) -> None:
+    for cut in region.cuts:
         if is_polar(graph, cut):
             errors.warn(
                 f"the cut bond {graph.describe(cut.inside, cut.outside)} is not between carbons: a link "
                 "hydrogen imitates it badly."
             )
 
-    remainder = find_embedding(embedding).embed(
-        EmbeddingRequest(
-            topology=topology,
-            system=system,
-            potential=potential,
-            graph=graph,
-            region=chosen,
-            links=links,
-            bonded_rule=bonded_rule,
-            ignored=frozenset(ignored),
-            scheme=tuple(scheme),
-            interpolate=parameter,
-            remove_constraints=remove_constraints,
-            subtract_region=subtract,
-            replaces_images=images,
-            uses_box=uses_box,
-            charge=formal,
-            multiplicity=multiplicity,
-            force_group=force_group,
-            properties=properties,
-        )
+
+def _report(request: EmbeddingRequest, made: Embedded) -> BoundaryReport:
+    graph, region = request.graph, request.region
+    charges = classical_charges(request.system)
+    seconds = {cut.outside: second_neighbours(graph, region, cut) for cut in region.cuts}
+    scheme = made.charge_scheme
+    return BoundaryReport(
+        region=region,
+        cuts=region.cuts,
+        bonded_rule=made.bonded_rule,
+        terms=made.terms,
+        charge_region=region.classical_charge,
+        charge_environment=None if charges is None else float(np.sum(charges)) - float(region.classical_charge or 0.0),
+        charge_scheme=scheme,
+        charges=() if charges is None else _boundary_charges(region.cuts, seconds, charges, graph, scheme),
+        constraints_removed=made.constraints_removed,
+        charge=request.charge,
+        multiplicity=request.multiplicity,
     )
-    seconds = {cut.outside: second_neighbours(graph, chosen, cut) for cut in cuts}
-    report = BoundaryReport(
-        region=chosen,
-        cuts=cuts,
-        bonded_rule=bonded_rule,
-        terms=remainder.terms,
-        charge_region=chosen.classical_charge,
-        charge_environment=None if charges is None else float(np.sum(charges)) - float(chosen.classical_charge or 0.0),
-        charge_scheme=charge_scheme,
-        charges=() if charges is None else _boundary_charges(cuts, seconds, charges, graph, charge_scheme),
-        constraints_removed=remainder.constraints_removed,
-        charge=formal,
-        multiplicity=multiplicity,
-    )
-    source = LedgerSource(
-        copy.deepcopy(system), remainder.system, graph, chosen, bonded_rule, frozenset(ignored), parameter, images
-    )
-    return HybridSystem(remainder.system, topology, chosen, links, report, source)
 
 
 def _boundary_charges(

@@ -1,18 +1,19 @@
-"""How the environment acts on the region: embeddings, found by name.
+"""How the environment acts on the region: embeddings, as objects that own their options.
 
-An embedding registers an object that follows the protocol `Embedding` under the entry point group
-``openmm_nn.embeddings``::
+`openmm_nn.Mechanical` is one. Another package registers a class that follows the protocol `Embedding`, whose options
+all have defaults, under the entry point group ``openmm_nn.embeddings``::
 
     [project.entry-points."openmm_nn.embeddings"]
-    mechanical = "openmm_nn.systems.hybrid.mechanical_embedding:EMBEDDING"
+    mechanical = "openmm_nn.systems.hybrid.mechanical_embedding:Mechanical"
 
-Those that ship with the package are found without the entry points as well. Nothing is imported before a name is asked
-for.
+`create_hybrid_system` then takes its name, or an object of the class. The embedding that ships with the package is
+found without the entry point as well. Nothing is imported before a name is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -22,17 +23,17 @@ import openmm
 from openmm import app
 
 from ... import errors
-from ...engine.force import Link
-from .mechanical import Remainder
-from .region import BondGraph, Region
+from .bond_graph import BondGraph
+from .bonded import TermCount
+from .region import Region
 
 GROUP = "openmm_nn.embeddings"
-_BUILT_IN = {"mechanical": "openmm_nn.systems.hybrid.mechanical_embedding:EMBEDDING"}
+_BUILT_IN = {"mechanical": "openmm_nn.systems.hybrid.mechanical_embedding:Mechanical"}
 
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """What an embedding is asked to build; every argument has been checked.
+    """What every embedding is asked to build; what belongs to one of them alone is an option of its object.
 
     Parameters
     ----------
@@ -43,25 +44,18 @@ class EmbeddingRequest:
     graph : BondGraph
         The bonds of the System.
     region : Region
-    links : tuple of Link
-        One for each cut bond.
-    bonded_rule : str
-        One of `bonded.BONDED_RULES`.
+        With a link atom for each cut bond; its cuts have been checked.
     ignored : frozenset of int
         Indices of forces to leave as they are.
-    scheme : tuple of openmm.Force
-        Forces of the charge scheme, to be added.
     interpolate : str
         Name of the Context parameter by which the hybrid is interpolated; empty for none.
     remove_constraints : bool
-    subtract_region : bool
-        Subtract the region's pairs by RegionForce instead of making exceptions.
-    replaces_images : bool
-        The potential takes the place of the region's periodic images.
-    uses_box : bool
-        Give the potential the box.
     charge, multiplicity : int
         Of the region.
+    scale : tuple of (str, float), optional
+        Name and default value of a Context parameter that multiplies the potential's energy.
+    parameters : mapping of str to float, optional
+        Default values of the potential's global parameters, in place of the card's.
     force_group : int
         Of the potential's force.
     properties : mapping of str to str, optional
@@ -73,30 +67,61 @@ class EmbeddingRequest:
     potential: Any
     graph: BondGraph
     region: Region
-    links: tuple[Link, ...]
-    bonded_rule: str
     ignored: frozenset[int]
-    scheme: tuple[openmm.Force, ...]
     interpolate: str
     remove_constraints: bool
-    subtract_region: bool
-    replaces_images: bool
-    uses_box: bool
     charge: int
     multiplicity: int
+    scale: tuple[str, float] | None
+    parameters: Mapping[str, float] | None
     force_group: int
     properties: Mapping[str, str] | None
 
 
+ROLES = ("classical", "ignored", "own", "scheme", "potential")
+"""What a force of a hybrid is: what is left of a classical one; one that was ignored; E_MM(R) with a factor; a charge
+scheme; the potential."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an embedding built.
+
+    Parameters
+    ----------
+    system : openmm.System
+        The complete hybrid, with the same particles as the classical System, the potential's force included.
+    roles : tuple of str
+        One of `ROLES` for each force of the System: by it, not by their names, forces are told apart.
+    bonded_rule : str
+        Which of the region's bonded terms the potential replaces, one of `bonded.BONDED_RULES`.
+    charge_scheme : str
+        How the region sees the charges at cut bonds, one of `charges.CHARGE_SCHEMES`.
+    replaces_images : bool
+        The potential takes the place of the region's periodic images.
+    terms : tuple of TermCount
+        Bonded terms that touch the region, and how many each rule removes.
+    constraints_removed : int
+    """
+
+    system: openmm.System
+    roles: tuple[str, ...]
+    bonded_rule: str
+    charge_scheme: str = "none"
+    replaces_images: bool = False
+    terms: tuple[TermCount, ...] = ()
+    constraints_removed: int = 0
+
+
 @runtime_checkable
 class Embedding(Protocol):
-    """A way to embed the region, as an object (``EMBEDDING``) in a module of its own."""
+    """A way to embed the region: an object whose attributes are its options."""
 
     @property
     def name(self) -> str:
         """Name of the embedding, such as ``"mechanical"``."""
 
-    def embed(self, request: EmbeddingRequest) -> Remainder:
+    def embed(self, request: EmbeddingRequest) -> Embedded:
         """Build the hybrid System.
 
         Parameters
@@ -105,8 +130,7 @@ class Embedding(Protocol):
 
         Returns
         -------
-        Remainder
-            The complete hybrid, with the same particles as the classical System, the potential's force included.
+        Embedded
         """
 
 
@@ -122,12 +146,14 @@ def embedding_names() -> tuple[str, ...]:
     return tuple(sorted(_targets()))
 
 
-def find_embedding(name: str) -> Embedding:
-    """Look an embedding up by its name.
+def find_embedding(embedding: str | Embedding, **options: Any) -> Embedding:
+    """Return an embedding: the object that is given, or one of a name.
 
     Parameters
     ----------
-    name : str
+    embedding : str or Embedding
+    options
+        Options of the embedding that has this name.
 
     Returns
     -------
@@ -136,16 +162,49 @@ def find_embedding(name: str) -> Embedding:
     Raises
     ------
     ParameterError
-        If there is none of that name, or it cannot be imported.
+        If there is none of that name, it cannot be imported, or it has no such option.
     TypeError
         If an entry point is not what the protocol says.
 
     Examples
     --------
     >>> from openmm_nn.systems.hybrid.embeddings import find_embedding
-    >>> find_embedding("mechanical").name
-    'mechanical'
+    >>> find_embedding("mechanical", bonded_rule="gromacs")
+    Mechanical(bonded_rule='gromacs', charge_scheme='none', long_range=None, periodic=False, subtract_region=None)
     """
+    if not isinstance(embedding, str):
+        return _checked(embedding)
+    made = _load(embedding)
+    known = list(inspect.signature(made).parameters) if callable(made) else []
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise errors.ParameterError(
+            unknown[0],
+            f"{options[unknown[0]]!r} with embedding={embedding!r}",
+            f"its options: {', '.join(known) or 'none'}",
+            "leave it out, or choose another embedding",
+        )
+    found = made(**options) if callable(made) else made
+    if not isinstance(found, Embedding):
+        raise TypeError(
+            f"entry point {embedding!r} of {GROUP}: got {type(found).__name__}; allowed is a class, or an object, with "
+            "name and embed() (openmm_nn.systems.hybrid.embeddings.Embedding). Correct the package that registers it."
+        )
+    return found
+
+
+def _checked(embedding: object) -> Embedding:
+    if inspect.isclass(embedding) or not isinstance(embedding, Embedding):
+        raise errors.ParameterError(
+            "embedding",
+            f"{embedding!r}",
+            f"{', '.join(map(repr, embedding_names()))}, or an object such as Mechanical()",
+            "give a name, or make an object with Mechanical(...)",
+        )
+    return embedding
+
+
+def _load(name: str) -> Any:
     targets = _targets()
     if name not in targets:
         raise errors.ParameterError(
@@ -156,7 +215,7 @@ def find_embedding(name: str) -> Embedding:
         )
     module, _, attribute = targets[name].partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise errors.ParameterError(
             "embedding",
@@ -164,12 +223,6 @@ def find_embedding(name: str) -> Embedding:
             "embeddings whose package works",
             "correct or reinstall that package",
         ) from error
-    if not isinstance(found, Embedding):
-        raise TypeError(
-            f"entry point {name!r} of {GROUP}: got {type(found).__name__}; allowed is an object with name and embed() "
-            f"(openmm_nn.systems.hybrid.embeddings.Embedding). Correct the package that registers {targets[name]}."
-        )
-    return found
 
 
 def _targets() -> dict[str, str]:

@@ -11,7 +11,6 @@ import openmm
 from ... import errors, native
 from ...potentials.formats.openmmml import warn_of_small_forces
 from ...potentials.potential import Potential
-from .bonded import BONDED_RULES
 from .interpolation import LAMBDA, native_module, words
 from .nonbonded import force_label, uses_ewald
 from .region import Region
@@ -28,7 +27,9 @@ def chooses_subtraction(choice: bool | None, atoms: int) -> bool:
     return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
 
 
-def check_interpolation(potential: Any, system: openmm.System, interpolate: Any) -> str:
+def check_interpolation(
+    potential: Any, system: openmm.System, interpolate: Any, scale: tuple[str, float] | None
+) -> str:
     """Name the parameter to interpolate by, empty for none; refuse a potential whose force takes no factor.
 
     A System may have several interpolated regions, each with a parameter of its own.
@@ -58,26 +59,21 @@ def check_interpolation(potential: Any, system: openmm.System, interpolate: Any)
             "potentials of this package",
             "load it with openmm_nn.load_potential(...), or use its own createMixedSystem(interpolate=True)",
         )
+    if scale is not None:
+        raise errors.ParameterError(
+            "scale",
+            f"{scale!r} together with interpolate={interpolate!r}, whose parameter scales the potential already",
+            "one of them",
+            f"leave scale out and set {name}, or do not interpolate",
+        )
     native_module("interpolate")
     return name
 
 
-def check_options(bonded_rule: str, interpolate: bool | str, charge_scheme: str) -> None:
-    """Check the options that name one of several ways."""
-    if bonded_rule not in BONDED_RULES:
-        raise errors.ParameterError(
-            "bonded_rule",
-            f"{bonded_rule!r}",
-            f"{', '.join(map(repr, BONDED_RULES))}",
-            "choose one of these",
-        )
-    if interpolate and charge_scheme != "none":
-        raise errors.ParameterError(
-            "charge_scheme",
-            f"{charge_scheme!r} together with interpolate={interpolate!r}",
-            "'none', since at zero the interpolated System would not be the classical one",
-            "leave the scheme out, or do not interpolate",
-        )
+def check_choice(argument: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Check an option that names one of several ways."""
+    if value not in allowed:
+        raise errors.ParameterError(argument, f"{value!r}", ", ".join(map(repr, allowed)), "choose one of these")
 
 
 def takes_charge(potential: Any) -> bool:
@@ -189,7 +185,7 @@ def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int
         return 0
     guess = region.guessed_charge
     # A whole neutral molecule needs no guess; anything else does, and the user should know.
-    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cut_bonds):
+    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cuts):
         errors.warn(
             f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
             f"e. Give charge={guess} if that is right."

@@ -17,16 +17,16 @@ import numpy as np
 import openmm
 
 from ... import errors, native
+from .bond_graph import BondGraph, pair
 from .bonded import BONDED_TYPES, RegionAtoms, iterate_terms, split_terms
 from .mechanical import inner_constraints
 from .nonbonded import PERIODIC_METHODS, force_label, touches, uses_ewald
-from .region import BondGraph, Region, pair
+from .region import Region
 
 LAMBDA = "lambda_interpolate"
 """Default name of the Context parameter: 0 for the classical System, 1 for the hybrid."""
 
-OWN = "region's own "
-"""How the names of forces that hold E_MM(R) begin."""
+_OWN = "region's own "
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def check_constraints(system: openmm.System, graph: BondGraph, region: Region, p
     UnsupportedError
         If a constraint joins two atoms of the region without a bond or an angle that does.
     """
-    constraints = inner_constraints(system, frozenset(region.atoms))
+    constraints = inner_constraints(system, frozenset(region.indices))
     if not constraints:
         return
     kept = set()
@@ -196,13 +196,13 @@ def image_forces(
             own = _region_force(force, region, factor, purpose)
             own.setIncludesPairs(False)
             own.setIncludesImages(True)
-            own.setName(f"{OWN}images, {force_label(force)}")
+            own.setName(f"{_OWN}images, {force_label(force)}")
             forces.append(own)
     return forces
 
 
 def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, purpose: str) -> Any:
-    inside = set(region.atoms)
+    inside = set(region.indices)
     parameters = [
         entry[0]
         for entry in map(force.getParticleParameterOffset, range(force.getNumParticleParameterOffsets()))
@@ -219,14 +219,14 @@ def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, 
             "regions with constant parameters",
             "remove the offsets from atoms of the region",
         )
-    own = native_module(purpose).RegionForce(force, list(region.atoms))
+    own = native_module(purpose).RegionForce(force, list(region.indices))
     own.setScale(factor.offset, factor.slope)
     if factor.slope:
         own.setScaleParameter(factor.parameter, 1.0)
         own.setScaleRange(0.0, 1.0)
         own.setHasScaleDerivative(True)
     own.setExceptionsUsePeriodicBoundaryConditions(force.getNonbondedMethod() in PERIODIC_METHODS)
-    own.setName(f"{OWN}{force_label(force)}")
+    own.setName(f"{_OWN}{force_label(force)}")
     own.setForceGroup(force.getForceGroup())
     return own
 
@@ -260,7 +260,7 @@ def _own_pairs(
     force: openmm.CustomNonbondedForce, region: Region, factor: Factor
 ) -> openmm.CustomNonbondedForce | None:
     own = copy.deepcopy(force)
-    inside = set(region.atoms)
+    inside = set(region.indices)
     if own.getNumInteractionGroups() == 0:
         own.addInteractionGroup(inside, inside)
     else:
@@ -273,7 +273,7 @@ def _own_pairs(
     own.setEnergyFunction(_scaled(own, own.getEnergyFunction(), factor))
     own.setUseLongRangeCorrection(False)
     _add_parameter(own, factor)
-    own.setName(f"{OWN}{force_label(force)}")
+    own.setName(f"{_OWN}{force_label(force)}")
     return own
 
 
@@ -307,7 +307,7 @@ def bonded_forces(
             continue
         scaled = _scaled_cmap(own, factor) if isinstance(own, openmm.CMAPTorsionForce) else [_scaled_terms(own, factor)]
         for new in scaled:
-            new.setName(f"{OWN}{force_label(force)}")
+            new.setName(f"{_OWN}{force_label(force)}")
             new.setForceGroup(force.getForceGroup())
             new.setUsesPeriodicBoundaryConditions(force.usesPeriodicBoundaryConditions())
         forces += scaled

@@ -43,19 +43,15 @@ from ... import errors
 from ...geometry import as_box
 from ...units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
-from .charges import SCHEME
+from .hybrid_record import HybridRecord
 from .interpolation import (
-    OWN,
     Factor,
-    bonded_forces,
     check_constraints,
     image_forces,
     native_module,
-    pair_forces,
 )
 from .nonbonded import BIASES, SOLVENTS, zero_pairs
 from .pair_parts import Part, nonbonded_parts
-from .region import BondGraph, Region
 
 TERMS = (
     "EE",
@@ -115,39 +111,10 @@ class Ledger:
         return "\n".join([*lines, f"computed on {self.computed}"] if self.computed else lines)
 
 
-@dataclass(frozen=True)
-class LedgerSource:
-    """What a ledger is made from.
-
-    Parameters
-    ----------
-    classical, hybrid : openmm.System
-        The System before and after.
-    graph : BondGraph
-    region : Region
-    bonded_rule : str
-    ignored : frozenset of int
-        Indices of the forces that were left alone.
-    interpolated : str
-        Name of the Context parameter by which the hybrid is interpolated; empty for none.
-    replaces_images : bool
-        Whether the potential takes the place of the region's periodic images.
-    """
-
-    classical: openmm.System
-    hybrid: openmm.System
-    graph: BondGraph
-    region: Region
-    bonded_rule: str
-    ignored: frozenset[int]
-    interpolated: str
-    replaces_images: bool
-
-
 class _Energies:
     """Contexts for parts of the energy, all on one platform."""
 
-    def __init__(self, source: LedgerSource, make_context: Callable[[openmm.System], openmm.Context]) -> None:
+    def __init__(self, source: HybridRecord, make_context: Callable[[openmm.System], openmm.Context]) -> None:
         self._bare = copy.deepcopy(source.classical)
         for index in reversed(range(self._bare.getNumForces())):
             self._bare.removeForce(index)
@@ -188,15 +155,14 @@ class _Energies:
 _ALL = -1
 
 
-def _build(source: LedgerSource, parameters: Mapping[str, float], make_context: Any) -> _Energies:
+def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: Any) -> _Energies:
     native_module("ledger")
     check_constraints(source.classical, source.graph, source.region, "ledger")
-    atoms = RegionAtoms.of(source.region.atoms, source.graph.neighbours)
+    atoms = RegionAtoms.of(source.region.indices, source.graph.neighbours)
     energies = _Energies(source, make_context)
 
     removed = -parameters.get(source.interpolated, 1.0) if source.interpolated else -1.0
-    own = pair_forces(source.classical, source.region, source.ignored, Factor(1.0), "ledger")
-    own += bonded_forces(source.classical, atoms, source.bonded_rule, source.ignored, Factor(1.0))
+    own = source.region_forces(Factor(1.0), "ledger")
     for force in own:
         force.setForceGroup(0)
     energies.add(own, [("RR classical", 1.0, _ALL), ("RR removed", removed, _ALL)])
@@ -206,20 +172,20 @@ def _build(source: LedgerSource, parameters: Mapping[str, float], make_context: 
             force.setForceGroup(0)
         energies.add(images, [("images", removed, _ALL)])
 
-    whole = copy.deepcopy(source.hybrid)
+    whole = copy.deepcopy(source.system)
     groups: dict[str, int] = {"implicit solvent": 1, "NN": 2, "bias": 3, "restraints": 4, "other": 5}
     split: list[openmm.Force] = []
-    for index, force in enumerate(whole.getForces()):
-        term = _whole_term(force, index in source.ignored, own=index >= source.classical.getNumForces())
+    for force, role in zip(whole.getForces(), source.roles_now(), strict=True):
+        term = _whole_term(force, role)
         force.setForceGroup(groups.get(term, 0))
         if term == "pairs":
             reduced = copy.deepcopy(force)
             if isinstance(reduced, openmm.NonbondedForce):
-                zero_pairs(reduced, source.region.atoms)
+                zero_pairs(reduced, source.region.indices)
             for part in nonbonded_parts(reduced, atoms.inside, parameters):
                 _add_part(energies, part)
         elif term == "terms":
-            split += _split(force, atoms)
+            split += _split(force, atoms, role == "scheme")
     energies.add(split, [("EE", 1.0, 1 << 0), ("link", 1.0, 1 << 1), ("restraints", 1.0, 1 << 2)])
     rows = [(term, 1.0, 1 << group) for term, group in groups.items()]
     energies.add_system(whole, [*rows, ("total", 1.0, _ALL)])
@@ -232,13 +198,11 @@ def _add_part(energies: _Energies, part: Part) -> None:
     energies.add(part.forces, [(term, factor, _ALL) for term, factor in part.rows])
 
 
-def _whole_term(force: openmm.Force, ignored: bool, *, own: bool) -> str:
+def _whole_term(force: openmm.Force, role: str) -> str:
     """Tell where a force goes: to a term as a whole, to be split (``pairs``, ``terms``), or nowhere."""
+    if role in ("ignored", "own", "potential"):
+        return {"ignored": "other", "own": "", "potential": "NN"}[role]
     module = native_module("ledger")
-    if ignored:
-        return "other"
-    if own and (isinstance(force, module.RegionForce) or force.getName().startswith(OWN)):
-        return ""
     if isinstance(force, module.RegionForce):
         return "other"  # of another region
     if isinstance(force, (module.NeuralForce, openmm.PythonForce)):
@@ -254,10 +218,9 @@ def _whole_term(force: openmm.Force, ignored: bool, *, own: bool) -> str:
     return "restraints" if isinstance(force, BIASES) else "other"
 
 
-def _split(force: openmm.Force, atoms: RegionAtoms) -> list[openmm.Force]:
+def _split(force: openmm.Force, atoms: RegionAtoms, scheme: bool) -> list[openmm.Force]:
     """Copies of a bonded force: terms of the environment in group 0, across in 1, within the region in 2."""
     adder = next(name for name in ("addBond", "addAngle", "addTorsion") if hasattr(force, name))
-    scheme = force.getName().startswith(SCHEME)
     copies: dict[int, Any] = {}
     for members, term in iterate_terms(force):
         group = 0
@@ -276,7 +239,7 @@ def _split(force: openmm.Force, atoms: RegionAtoms) -> list[openmm.Force]:
 
 
 def make_ledger(
-    source: LedgerSource,
+    source: HybridRecord,
     positions: Any,
     box: Any,
     *,
@@ -291,7 +254,7 @@ def make_ledger(
     ParameterError
         If positions have the wrong shape.
     """
-    values = default_parameters(source.hybrid)
+    values = default_parameters(source.system)
     if isinstance(positions, openmm.Context):
         state = positions.getState(getPositions=True)
         chosen = positions.getPlatform()
@@ -342,9 +305,9 @@ def _precision(platform: openmm.Platform, properties: dict[str, str], of_context
     return mixed, f"{platform.getName()}, mixed precision, since the Context's single one rounds large sums"
 
 
-def _positions(source: LedgerSource, positions: Any) -> NDArray[np.float64]:
+def _positions(source: HybridRecord, positions: Any) -> NDArray[np.float64]:
     array = in_nanometers(positions)
-    expected = (source.hybrid.getNumParticles(), 3)
+    expected = (source.system.getNumParticles(), 3)
     if array.shape != expected:
         raise errors.ParameterError(
             "positions",

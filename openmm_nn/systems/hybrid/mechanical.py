@@ -14,6 +14,7 @@ import openmm
 from openmm import unit
 
 from ... import errors
+from .bond_graph import BondGraph, pair
 from .bonded import (
     BONDED_TYPES,
     RegionAtoms,
@@ -25,7 +26,7 @@ from .bonded import (
     split_terms,
 )
 from .nonbonded import exclude_pairs, force_label, touches, use_box_for_exceptions, zero_pairs
-from .region import BondGraph, Region, pair
+from .region import Region
 
 _HEAVY_HYDROGEN = 2.0  # dalton; above it hydrogen mass was repartitioned
 
@@ -169,7 +170,7 @@ def remove_region(
     -------
     Remainder
     """
-    atoms = RegionAtoms.of(region.atoms, graph.neighbours)
+    atoms = RegionAtoms.of(region.indices, graph.neighbours)
     forces: list[openmm.Force] = []
     terms: list[TermCount] = []
     for index, force in enumerate(system.getForces()):
@@ -181,7 +182,7 @@ def remove_region(
         new = _copy(force, force_label(force))
         if index not in ignored:
             if not keep_pairs:
-                _take_pairs_out(new, region.atoms)
+                _take_pairs_out(new, region.indices)
             elif isinstance(new, openmm.NonbondedForce):
                 use_box_for_exceptions(new)
         forces.append(new)

@@ -2,23 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import openmm
 
 from ... import errors
 from ...engine import force as force_module
 from ...potentials.potential import Potential
-from .bonded import RegionAtoms
-from .embeddings import EmbeddingRequest
-from .interpolation import Factor, bonded_forces, image_forces, pair_forces
-from .mechanical import Remainder, remove_region
+from .bonded import BONDED_RULES, RegionAtoms
+from .charges import CHARGE_SCHEMES, scheme_forces
+from .embeddings import Embedded, EmbeddingRequest
+from .hybrid_arguments import check_choice, check_range, chooses_subtraction
+from .interpolation import Factor, bonded_forces, check_constraints, image_forces, pair_forces
+from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
+from .nonbonded import check_forces
 
 
-class MechanicalEmbedding:
-    """E = E_MM(E,E) + E_MM(R,E) + E_NN(R and link atoms), for a region R and its environment E."""
+@dataclass(frozen=True)
+class Mechanical:
+    """The environment acts on the region through the classical force field.
 
-    name = "mechanical"
+    The energy is E_MM(E,E) + E_MM(R,E) + E_NN(R and link atoms), for a region R and its environment E.
 
-    def embed(self, request: EmbeddingRequest) -> Remainder:
+    Parameters
+    ----------
+    bonded_rule : {"capped", "all-atoms", "gromacs"}
+        Which bonded terms the potential replaces, see `openmm_nn.systems.hybrid.bonded`; with no cut bond all agree.
+    charge_scheme : {"none", "z1", "rc", "rcd", "cs"}
+        How the region sees the charges of the environment at cut bonds, see `openmm_nn.systems.hybrid.charges`. Not
+        together with ``interpolate=True``, whose lower end would not be the classical System.
+    long_range : bool, optional
+        Whether the potential itself contains the interaction of the region with its periodic images. Needed where the
+        card does not say and the System uses Ewald summation. If it does and is given the box, the classical one, with
+        the neutralising plasma of a charged region, is taken out (by the native extension); else the images stay
+        classical.
+    periodic : bool
+        Give the potential the periodic box, if its card allows both; by default the region is a cluster.
+    subtract_region : bool, optional
+        Leave the region's own nonbonded pairs in the classical forces and subtract them by the native extension,
+        instead of making each an exception, whose number grows with the square of the region's size. By default for
+        regions of more than 300 atoms. Not for reactive regions: where atoms come close, two large energies cancel
+        badly.
+
+    Raises
+    ------
+    ParameterError
+        If an option has a value that does not exist.
+
+    Examples
+    --------
+    >>> from openmm_nn import Mechanical
+    >>> Mechanical(charge_scheme="rcd")
+    Mechanical(bonded_rule='capped', charge_scheme='rcd', long_range=None, periodic=False, subtract_region=None)
+    """
+
+    bonded_rule: str = "capped"
+    charge_scheme: str = "none"
+    long_range: bool | None = None
+    periodic: bool = False
+    subtract_region: bool | None = None
+
+    name: ClassVar[str] = "mechanical"
+
+    def __post_init__(self) -> None:
+        check_choice("bonded_rule", self.bonded_rule, BONDED_RULES)
+        check_choice("charge_scheme", self.charge_scheme, CHARGE_SCHEMES)
+
+    def embed(self, request: EmbeddingRequest) -> Embedded:
         """Take the region's own energy out of the classical System and add the potential.
 
         Parameters
@@ -27,100 +78,138 @@ class MechanicalEmbedding:
 
         Returns
         -------
-        Remainder
+        Embedded
+
+        Raises
+        ------
+        ParameterError
+            If an option contradicts the potential, the System or another option.
+        UnsupportedError
+            If the System has a force or particles that cannot be treated rightly.
         """
+        system, graph, region, ignored = request.system, request.graph, request.region, request.ignored
+        atoms = RegionAtoms.of(region.indices, graph.neighbours)
+
+        # What cannot be treated rightly is refused before anything is built.
+        check_sites(system, graph, atoms.inside)
+        check_forces(system, atoms.inside, ignored)
+        if not request.remove_constraints:
+            check_rigid_water(graph, inner_constraints(system, atoms.inside))
+        uses_box, images = check_range(system, request.potential, self.long_range, self.periodic)
+        subtract = chooses_subtraction(self.subtract_region, len(region))
+        scheme = scheme_forces(self.charge_scheme, system, graph, region)
+        if request.interpolate:
+            self._check_scheme(request.interpolate)
+            check_constraints(system, graph, region, "interpolate")
+
+        # The classical System without the region's bonded terms, constraints and, unless subtracted, its pairs.
         remainder = remove_region(
-            request.system,
-            request.graph,
-            request.region,
-            bonded_rule=request.bonded_rule,
-            ignored=request.ignored,
+            system,
+            graph,
+            region,
+            bonded_rule=self.bonded_rule,
+            ignored=ignored,
             remove_constraints=request.remove_constraints,
-            keep_pairs=request.subtract_region,
+            keep_pairs=subtract,
         )
-        for force in (*own_forces(request), *request.scheme):
-            remainder.system.addForce(force)
-        _add_potential(remainder.system, request)
-        return remainder
+
+        # What was left in and must be subtracted, and what interpolation adds back times 1 - lambda.
+        own: list[openmm.Force] = []
+        if subtract or request.interpolate:
+            factor = _own_factor(subtract, request.interpolate)
+            purpose = "interpolate" if request.interpolate else "subtract_region"
+            own += pair_forces(system, region, ignored, factor, purpose, images=images and subtract)
+        if images and not subtract:
+            factor = _own_factor(True, request.interpolate)  # zero exceptions leave the images in
+            own += image_forces(system, region, ignored, factor, "long_range")
+        if request.interpolate:
+            own += bonded_forces(system, atoms, self.bonded_rule, ignored, _own_factor(False, request.interpolate))
+
+        # The complete System: what remains, these, the charge scheme, and the potential.
+        hybrid = remainder.system
+        roles = ["ignored" if index in ignored else "classical" for index in range(hybrid.getNumForces())]
+        for role, forces in (("own", own), ("scheme", scheme)):
+            for force in forces:
+                hybrid.addForce(force)
+                roles.append(role)
+        _add_potential(hybrid, request, uses_box)
+        roles += ["potential"] * (hybrid.getNumForces() - len(roles))
+        return Embedded(
+            hybrid,
+            tuple(roles),
+            self.bonded_rule,
+            self.charge_scheme,
+            images,
+            remainder.terms,
+            remainder.constraints_removed,
+        )
+
+    def _check_scheme(self, parameter: str) -> None:
+        if self.charge_scheme != "none":
+            raise errors.ParameterError(
+                "charge_scheme",
+                f"{self.charge_scheme!r} together with interpolation by {parameter}",
+                "'none', since at zero the interpolated System would not be the classical one",
+                "leave the scheme out, or do not interpolate",
+            )
 
 
-def own_forces(request: EmbeddingRequest) -> list[openmm.Force]:
-    """Make the forces that add E_MM(R) back for interpolation, or subtract what was left in of it and its images.
-
-    Parameters
-    ----------
-    request : EmbeddingRequest
-
-    Returns
-    -------
-    list of openmm.Force
-    """
-    system, region, ignored = request.system, request.region, request.ignored
-    interpolate, subtract, images = request.interpolate, request.subtract_region, request.replaces_images
-    forces: list[openmm.Force] = []
-    purpose = "interpolate" if interpolate else "subtract_region"
-    if interpolate or subtract:
-        factor = Factor(0.0 if subtract else 1.0, -1.0, interpolate) if interpolate else Factor(-1.0)
-        forces += pair_forces(system, region, ignored, factor, purpose, images=images and subtract)
-    if images and not subtract:
-        # Zero exceptions leave the images in.
-        factor = Factor(0.0, -1.0, interpolate) if interpolate else Factor(-1.0)
-        forces += image_forces(system, region, ignored, factor, "long_range")
-    if interpolate:
-        atoms = RegionAtoms.of(region.atoms, request.graph.neighbours)
-        forces += bonded_forces(system, atoms, request.bonded_rule, ignored, Factor(1.0, -1.0, interpolate))
-    return forces
+def _own_factor(left_in: bool, interpolate: str) -> Factor:
+    """Return the factor of E_MM(R) or a part of it: the hybrid has none of it, the classical System has it once."""
+    if not interpolate:
+        return Factor(-1.0)
+    return Factor(0.0 if left_in else 1.0, -1.0, interpolate)
 
 
-def _add_potential(system: openmm.System, request: EmbeddingRequest) -> None:
+def _add_potential(system: openmm.System, request: EmbeddingRequest, uses_box: bool) -> None:
     potential, region = request.potential, request.region
-    bonds = request.graph.inner_bonds(region.atoms)
     if isinstance(potential, Potential):
         # The engine on PythonForce, which reports no bonds, brings bonds of zero strength of its own.
         force = force_module.create_force(
-            potential.source(),
+            potential.source(request.parameters),
             topology=request.topology,
-            atoms=region.atoms,
-            links=request.links,
-            bonds=bonds,
-            periodic=request.uses_box,
+            region=region.indices,
+            links=region.links,
+            bonds=region.bonds,
+            periodic=uses_box,
             charge=request.charge,
             multiplicity=request.multiplicity,
             force_group=request.force_group,
             properties=request.properties,
-            scale=(request.interpolate, 1.0) if request.interpolate else None,
+            scale=(request.interpolate, 1.0) if request.interpolate else request.scale,
         )
         if request.interpolate:
             force.setScaleRange(0.0, 1.0)
             force.addEnergyParameterDerivative(request.interpolate)
         system.addForce(force)
         return
-    if request.links:
+    if region.links:
         raise errors.UnsupportedError(
             "potential",
-            f"an MLPotential with {len(request.links)} cut bonds; its force has no link atoms",
+            f"an MLPotential with {len(region.links)} cut bonds; its force has no link atoms",
             "regions of whole molecules",
             "use expand='molecule', or a Potential from openmm_nn.load_potential(...)",
         )
-    if request.properties:
-        raise errors.ParameterError(
-            "properties",
-            f"{dict(request.properties)!r} with an MLPotential, which has none of them",
-            "None",
-            "leave properties out",
-        )
+    for name in ("scale", "parameters", "properties"):
+        if getattr(request, name):
+            raise errors.ParameterError(
+                name,
+                f"{getattr(request, name)!r} with an MLPotential, whose force has none",
+                "None",
+                f"leave {name} out, or use a Potential from openmm_nn.load_potential(...)",
+            )
     potential._impl.addForces(
         request.topology,
         system,
-        list(region.atoms),
+        list(region.indices),
         request.force_group,
         charge=request.charge,
         multiplicity=request.multiplicity,
     )
-    _hold_together(system, bonds, request.force_group)
+    _hold_together(system, region.bonds, request.force_group)
 
 
-def _hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_group: int) -> None:
+def _hold_together(system: openmm.System, bonds: tuple[tuple[int, int], ...], force_group: int) -> None:
     """Add bonds of zero strength in place: the PythonForce of an MLPotential reports none to barostats and imaging."""
     if not bonds:
         return
@@ -130,6 +219,3 @@ def _hold_together(system: openmm.System, bonds: list[tuple[int, int]], force_gr
     for first, second in bonds:
         force.addBond(first, second, 0.0, 0.0)
     system.addForce(force)
-
-
-EMBEDDING = MechanicalEmbedding()

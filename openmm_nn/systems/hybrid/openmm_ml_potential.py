@@ -58,7 +58,7 @@ class NeuralPotentialImpl(MLPotentialImpl):  # type: ignore[misc]
         """
         force = self.potential.create_force(
             topology=topology,
-            atoms=None if atoms is None else list(atoms),
+            region=None if atoms is None else list(atoms),
             periodic=periodic,
             charge=charge,
             multiplicity=multiplicity,

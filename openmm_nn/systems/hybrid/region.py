@@ -1,187 +1,91 @@
-"""The region: the atoms that a potential describes, and the bonds that hold them."""
+"""The region: the atoms that a potential describes, the bonds that are cut around it, and the links that close them."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import app, unit
 
 from ... import errors
+from ...engine.force import Link
 from ...model.card_values import element_symbol
-from .radii import covalent_radius
+from ...selection import select_atoms
+from ...tables import Block, Table, as_html, as_text
+from .bond_graph import EXPANSIONS, BondGraph, expand_atoms
+from .boundary import CutBond, make_cuts
 
-# A pair of the force field whose equilibrium length exceeds the sum of its covalent radii by more than this is no bond
-# but a Urey-Bradley or other 1-3 term: the shortest such pairs (H-H in water, 0.151 nm) lie far above, stretched bonds
-# far below.
-_LONGEST_BOND = 1.25
+__all__ = ["Region", "RegionLike", "as_region", "select_region"]
 
-# Bond types that a topology may state, and what orders stand for; 4 is the aromatic bond of MDL files.
-_TYPES = ("single", "double", "triple", "aromatic", "amide")
-_ORDERS = {1: "single", 1.5: "aromatic", 2: "double", 3: "triple", 4: "aromatic"}
-
-EXPANSIONS = ("residue", "molecule")
+_MOST_NAMES = 8
 
 
-def pair(first: int, second: int) -> tuple[int, int]:
-    """Two atom indices in ascending order: the name of a bond."""
-    return (first, second) if first < second else (second, first)
-
-
-@dataclass(frozen=True)
-class BondGraph:
-    """The covalent bonds of a System, from its topology, bond forces and constraints.
-
-    Topologies read from PDB files lack bonds of non-standard residues; the force field knows them. A harmonic bond or a
-    constraint that the topology does not list counts as a bond where its length is that of one (at most 1.25 times the
-    sum of the covalent radii), which leaves Urey-Bradley pairs and the H-H constraint of rigid water out.
-
-    Parameters
-    ----------
-    neighbours : tuple of set of int
-        The bonded atoms of each atom.
-    lengths : dict
-        Equilibrium length in nm of each pair that has a harmonic bond or a constraint.
-    types : dict
-        Bond type in lower case (``single``, ``double``, ``triple``, ``aromatic``, ``amide``) of each pair whose
-        topology states it.
-    numbers : tuple of int
-        Atomic numbers, so that isotopes are their element; 0 for virtual sites.
-    labels : tuple of str
-        A name of each atom for messages: chain, residue, atom and index.
-    residues : tuple of int
-        Residue index of each atom.
-    names : tuple of str
-        Atom names.
-    residue_names : tuple of str
-        Residue name of each atom.
-    """
-
-    neighbours: tuple[set[int], ...]
-    lengths: dict[tuple[int, int], float]
-    types: dict[tuple[int, int], str]
-    numbers: tuple[int, ...]
-    labels: tuple[str, ...]
-    residues: tuple[int, ...]
-    names: tuple[str, ...]
-    residue_names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, topology: app.Topology, system: openmm.System) -> BondGraph:
-        """Read the bonds of a topology and a System.
-
-        Parameters
-        ----------
-        topology : openmm.app.Topology
-        system : openmm.System
-            With one particle for each atom of the topology.
-
-        Returns
-        -------
-        BondGraph
-        """
-        atoms = list(topology.atoms())
-        numbers = [atom.element.atomic_number if atom.element is not None else 0 for atom in atoms]
-        neighbours: tuple[set[int], ...] = tuple(set() for _ in atoms)
-        types: dict[tuple[int, int], str] = {}
-
-        for bond in topology.bonds():
-            first, second = bond.atom1.index, bond.atom2.index
-            if not (numbers[first] and numbers[second]):
-                continue
-            neighbours[first].add(second)
-            neighbours[second].add(first)
-            stated = str(bond.type).lower() if bond.type is not None else _ORDERS.get(bond.order)
-            if stated in _TYPES:
-                types[pair(first, second)] = stated
-
-        lengths = _equilibrium_lengths(system)
-        for (first, second), length in lengths.items():
-            if numbers[first] and numbers[second] and second not in neighbours[first]:
-                longest = _LONGEST_BOND * (covalent_radius(numbers[first]) + covalent_radius(numbers[second]))
-                if length <= longest:
-                    neighbours[first].add(second)
-                    neighbours[second].add(first)
-        return cls(
-            neighbours,
-            lengths,
-            types,
-            tuple(numbers),
-            tuple(f"{atom.residue.name}{atom.residue.id}:{atom.name} (atom {atom.index})" for atom in atoms),
-            tuple(atom.residue.index for atom in atoms),
-            tuple(atom.name for atom in atoms),
-            tuple(atom.residue.name for atom in atoms),
-        )
-
-    def molecule(self, atoms: Iterable[int]) -> set[int]:
-        """All atoms that bonds connect to the given ones, those included."""
-        found = set(atoms)
-        queue = deque(found)
-        while queue:
-            for other in self.neighbours[queue.popleft()]:
-                if other not in found:
-                    found.add(other)
-                    queue.append(other)
-        return found
-
-    def inner_bonds(self, atoms: Iterable[int]) -> list[tuple[int, int]]:
-        """List the bonds with both atoms among the given ones, each once, ascending."""
-        inside = set(atoms)
-        return sorted((i, j) for i in inside for j in self.neighbours[i] if i < j and j in inside)
-
-    def cut_bonds(self, atoms: Iterable[int]) -> list[tuple[int, int]]:
-        """List the bonds with one atom among the given ones: that atom first, ascending."""
-        inside = set(atoms)
-        return sorted((i, j) for i in inside for j in self.neighbours[i] if j not in inside)
-
-    def describe(self, first: int, second: int) -> str:
-        """Describe a bond in words."""
-        return f"{self.labels[first]} - {self.labels[second]}"
-
-
-def _equilibrium_lengths(system: openmm.System) -> dict[tuple[int, int], float]:
-    lengths: dict[tuple[int, int], float] = {}
-    for index in range(system.getNumConstraints()):
-        first, second, length = system.getConstraintParameters(index)
-        lengths[pair(first, second)] = length.value_in_unit(unit.nanometer)
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce):
-            for index in range(force.getNumBonds()):
-                first, second, length, strength = force.getBondParameters(index)
-                if strength._value > 0:
-                    lengths.setdefault(pair(first, second), length.value_in_unit(unit.nanometer))
-    return lengths
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Region:
-    """The atoms that the potential describes.
+    """The atoms that a potential describes; made by `select_region`, printed as tables.
 
     Parameters
     ----------
-    atoms : tuple of int
-        System indices, in the order in which the potential sees them.
+    indices : tuple of int
+        Indices of the atoms in the System, in the order in which the potential sees them.
     elements : tuple of str
         Element symbols, in that order.
-    cut_bonds : tuple of (int, int)
-        Bonds that leave the region: the atom inside first.
-    classical_charge : float or None
-        Sum of the atoms' classical charges in e; None if no force has charges.
     labels : tuple of str
         Names of the atoms, for tables and messages.
+    bonds : tuple of (int, int)
+        Bonds between two atoms of the region.
+    cuts : tuple of CutBond
+        Bonds that leave the region, with the link atom of each, and what forbids the cut if something does.
+    classical_charge : float or None
+        Sum of the atoms' classical charges in e; None if no force has charges.
+    expansions : mapping of str to tuple of int
+        The atoms that each value of `expand` would add.
+    particles : int
+        Number of particles of the System.
+
+    Examples
+    --------
+    >>> from openmm import System
+    >>> from openmm.app import Element, Topology
+    >>> from openmm_nn import select_region
+    >>> topology, system = Topology(), System()
+    >>> residue = topology.addResidue("HOH", topology.addChain())
+    >>> oxygen, first, second = (topology.addAtom(n, Element.getBySymbol(n[0]), residue) for n in ("O", "H1", "H2"))
+    >>> topology.addBond(oxygen, first), topology.addBond(oxygen, second)
+    (None, None)
+    >>> for _ in topology.atoms():
+    ...     _ = system.addParticle(1.0)
+    >>> region = select_region(topology, system, "resname HOH")
+    >>> region
+    Region(3 atoms, H2O, no classical charges, 0 cut bonds)
+    >>> region.atoms
+    array([0, 1, 2])
     """
 
-    atoms: tuple[int, ...]
+    indices: tuple[int, ...]
     elements: tuple[str, ...]
-    cut_bonds: tuple[tuple[int, int], ...]
+    labels: tuple[str, ...]
+    bonds: tuple[tuple[int, int], ...]
+    cuts: tuple[CutBond, ...]
     classical_charge: float | None
-    labels: tuple[str, ...] = field(repr=False)
+    expansions: Mapping[str, tuple[int, ...]] = field(hash=False)
+    particles: int
 
     def __len__(self) -> int:
-        return len(self.atoms)
+        return len(self.indices)
+
+    @cached_property
+    def atoms(self) -> NDArray[np.int64]:
+        """Indices of the atoms as an array (n,), int64, that indexes other arrays: ``positions[region.atoms]``."""
+        array = np.array(self.indices, dtype=np.int64)
+        array.flags.writeable = False
+        return array
 
     @property
     def atomic_numbers(self) -> tuple[int, ...]:
@@ -191,70 +95,127 @@ class Region:
     @property
     def formula(self) -> str:
         """Hill formula of the region, without link atoms."""
-        counts = Counter(self.elements)
-        order = (["C", "H"] if "C" in counts else []) + sorted(set(counts) - ({"C", "H"} if "C" in counts else set()))
-        return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order if counts[symbol])
+        return hill_formula(self.elements)
 
     @property
     def guessed_charge(self) -> int:
         """Formal charge in e that the classical charges suggest: their sum, rounded. A guess."""
         return round(self.classical_charge or 0.0)
 
+    @property
+    def cut_bonds(self) -> tuple[tuple[int, int], ...]:
+        """The bonds that leave the region: the atom inside first."""
+        return tuple((cut.inside, cut.outside) for cut in self.cuts)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The link atom of each cut bond."""
+        return tuple(cut.link for cut in self.cuts)
+
+    def check_cuts(self) -> None:
+        """Refuse a region with a bond that must not be cut.
+
+        Raises
+        ------
+        BoundaryError
+            The first thing that forbids a cut.
+        """
+        for cut in self.cuts:
+            if cut.refusal is not None:
+                raise cut.refusal.rename(cut.refusal.argument)
+
+    def __repr__(self) -> str:
+        return f"Region({len(self)} atoms, {self.formula}, {self._charge()}, {_counted(len(self.cuts), 'cut bond')})"
+
     def __str__(self) -> str:
-        charge = (
-            "no classical charges"
-            if self.classical_charge is None
-            else f"sum of classical charges {self.classical_charge:+.4f} e"
-        )
-        return (
-            f"region of {len(self)} atoms, {self.formula}, {charge}, "
-            f"formal charge {self.guessed_charge:+d} as a guess, {len(self.cut_bonds)} cut bonds"
-        )
+        return as_text(self._blocks())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._blocks())
+
+    def _charge(self) -> str:
+        return "no classical charges" if self.classical_charge is None else f"guessed charge {self.guessed_charge:+d} e"
+
+    def _blocks(self) -> list[Block]:
+        total = self.classical_charge
+        known = "" if total is None else f" (classical charges add up to {total:+.4f} e)"
+        head = f"region of {_counted(len(self), 'atom')}, {self.formula}, {self._charge()}{known}"
+        names = ", ".join(self.labels[:_MOST_NAMES])
+        more = f" and {len(self) - _MOST_NAMES} more" if len(self) > _MOST_NAMES else ""
+        rows = [
+            (*cut.names, f"{cut.kind.kind} ({cut.kind.evidence})", "yes" if cut.refusal is None else "no", _why(cut))
+            for cut in self.cuts
+        ]
+        header = ("in the region (Q)", "outside (M)", "bond", "may be cut", "why not, and what to do")
+        cuts: Block = Table("cut bonds", header, rows) if rows else "no bond is cut"
+        grown = [(f"expand={name!r}", _added(atoms)) for name, atoms in self.expansions.items()]
+        return [head, f"atoms: {names}{more}", cuts, Table("larger regions", ("option", "adds"), grown)]
 
 
-def expand_atoms(graph: BondGraph, atoms: tuple[int, ...], expand: str | None) -> tuple[int, ...]:
-    """Fill a region up to whole residues or molecules.
+def hill_formula(elements: Iterable[str]) -> str:
+    """Write the formula of some atoms: carbon first, then hydrogen, then the others in alphabetical order.
 
-    Parameters
-    ----------
-    graph : BondGraph
-    atoms : tuple of int
-    expand : {None, "residue", "molecule"}
-
-    Returns
-    -------
-    tuple of int
-        The same atoms, or the filled region in ascending order.
-
-    Raises
-    ------
-    ParameterError
-        If `expand` has another value.
+    Examples
+    --------
+    >>> from openmm_nn.systems.hybrid.region import hill_formula
+    >>> hill_formula(["O", "H", "C", "H", "H", "H"])
+    'CH4O'
     """
-    if expand is None:
-        return atoms
-    if expand == "molecule":
-        return tuple(sorted(graph.molecule(atoms)))
-    if expand == "residue":
-        chosen = {graph.residues[atom] for atom in atoms}
-        return tuple(index for index, residue in enumerate(graph.residues) if residue in chosen)
-    raise errors.ParameterError(
-        "expand",
-        f"{expand!r}",
-        f"None, {', '.join(map(repr, EXPANSIONS))}",
-        "choose one of these",
-    )
+    counts = Counter(elements)
+    order = (["C", "H"] if "C" in counts else []) + sorted(set(counts) - ({"C", "H"} if "C" in counts else set()))
+    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order if counts[symbol])
 
 
-def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | None) -> Region:
-    """Describe the region.
+RegionLike = Region | str | Iterable[int] | Iterable[bool]
+"""What is taken for a region: a Region, an MDTraj selection, atom indices, or one truth value for each atom."""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _added(atoms: tuple[int, ...]) -> str:
+    if not atoms:
+        return "nothing"
+    shown = ", ".join(map(str, atoms[:_MOST_NAMES]))
+    return f"{_counted(len(atoms), 'atom')}: {shown}{', ...' if len(atoms) > _MOST_NAMES else ''}"
+
+
+def _why(cut: CutBond) -> str:
+    return "" if cut.refusal is None else f"{cut.refusal.got}; {cut.refusal.remedy}"
+
+
+def select_region(
+    topology: app.Topology,
+    system: openmm.System,
+    selection: RegionLike,
+    *,
+    expand: str | None = None,
+    link: str = "fixed",
+    link_distances: Mapping[tuple[int, int], Any] | Iterable[tuple[int, int, Any]] | None = None,
+    allow_cuts: Iterable[tuple[int, int]] = (),
+) -> Region:
+    """Choose the atoms that a potential will describe, and look at the bonds that are cut around them.
+
+    No potential is needed. A cut that is not sound raises nothing here: the printed region says which cuts are refused,
+    why, and what to do; `create_hybrid_system` raises it.
 
     Parameters
     ----------
-    graph : BondGraph
-    atoms : tuple of int
-    charges : numpy.ndarray, shape (n_particles,), float64, e, or None
-        Classical charges.
+    topology : openmm.app.Topology
+    system : openmm.System
+        The classical System of that topology, whose bond forces and constraints tell of bonds too.
+    selection : str, iterable of int, boolean mask, or Region
+        An MDTraj selection, atom indices in any order, one truth value for each atom, or a region to choose again with
+        other options.
+    expand : {None, "residue", "molecule"}
+        Fill the region up to whole residues or molecules.
+    link : {"fixed", "ratio"}
+        Whether a link atom keeps its distance from the region's atom, or stays at a fixed fraction of the cut bond.
+    link_distances : mapping of (int, int) to float or Quantity, or iterable of (int, int, distance), optional
+        Distances of link atoms in nm, in place of the sums of covalent radii.
+    allow_cuts : iterable of (int, int)
+        Cut bonds that are wanted although the region would be refused for them.
 
     Returns
     -------
@@ -262,10 +223,78 @@ def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | 
 
     Raises
     ------
+    ParameterError
+        If an option has a value that does not exist, or names a bond that is not cut.
     ParticleError
-        If an atom has no element.
+        If the region is empty, repeats atoms, or names atoms that do not exist or have no element, or if topology and
+        System have different numbers of particles.
+
+    Examples
+    --------
+    Ethane, of which one carbon is taken with its hydrogens:
+
+    >>> from openmm import System
+    >>> from openmm.app import Element, Topology
+    >>> from openmm_nn import select_region
+    >>> topology, system = Topology(), System()
+    >>> residue = topology.addResidue("ETH", topology.addChain())
+    >>> atoms = [topology.addAtom(n, Element.getBySymbol(n[0]), residue) for n in ("C1", "C2", *(6 * ["H"]))]
+    >>> for first, second in [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6), (1, 7)]:
+    ...     topology.addBond(atoms[first], atoms[second])
+    >>> for _ in atoms:
+    ...     _ = system.addParticle(1.0)
+    >>> methyl = select_region(topology, system, [0, 2, 3, 4])
+    >>> methyl.formula, methyl.cut_bonds
+    ('CH3', ((0, 1),))
+    >>> methyl.check_cuts()
+    >>> select_region(topology, system, methyl, expand="molecule").formula
+    'C2H6'
     """
-    elements: list[str] = []
+    graph = make_graph(topology, system)
+    given = selection.indices if isinstance(selection, Region) else selection
+    atoms = expand_atoms(graph, select_atoms(topology, given, argument="region"), expand)
+    cuts = make_cuts(graph, atoms, link=link, link_distances=link_distances, allow_cuts=allow_cuts)
+    return _describe(graph, system, atoms, cuts)
+
+
+def make_graph(topology: app.Topology, system: openmm.System) -> BondGraph:
+    """Read the bonds, after the check that topology and System belong together.
+
+    Raises
+    ------
+    ParticleError
+        If they have different numbers of particles.
+    """
+    if topology.getNumAtoms() != system.getNumParticles():
+        raise errors.ParticleError(
+            "topology",
+            f"{topology.getNumAtoms()} atoms, with {system.getNumParticles()} particles in the System",
+            "one particle for each atom",
+            "give the topology that the System was made from",
+        )
+    return BondGraph.of(topology, system)
+
+
+def _describe(graph: BondGraph, system: openmm.System, atoms: tuple[int, ...], cuts: tuple[CutBond, ...]) -> Region:
+    charges = classical_charges(system)
+    return Region(
+        indices=atoms,
+        elements=_elements(graph, atoms),
+        labels=tuple(graph.labels[atom] for atom in atoms),
+        bonds=tuple(graph.inner_bonds(atoms)),
+        cuts=cuts,
+        classical_charge=None if charges is None else float(np.sum(charges[list(atoms)])),
+        expansions={name: _more(graph, atoms, name) for name in EXPANSIONS},
+        particles=len(graph.numbers),
+    )
+
+
+def _more(graph: BondGraph, atoms: tuple[int, ...], expand: str) -> tuple[int, ...]:
+    inside = set(atoms)
+    return tuple(atom for atom in expand_atoms(graph, atoms, expand) if atom not in inside)
+
+
+def _elements(graph: BondGraph, atoms: tuple[int, ...]) -> tuple[str, ...]:
     for atom in atoms:
         if not graph.numbers[atom]:
             raise errors.ParticleError(
@@ -274,8 +303,66 @@ def make_region(graph: BondGraph, atoms: tuple[int, ...], charges: np.ndarray | 
                 "atoms with an element",
                 "set the element, or leave the atom out of the region if it is a virtual site",
             )
-        elements.append(element_symbol(graph.numbers[atom]))
-    total = None if charges is None else float(np.sum(charges[list(atoms)]))
-    return Region(
-        atoms, tuple(elements), tuple(graph.cut_bonds(atoms)), total, tuple(graph.labels[atom] for atom in atoms)
-    )
+    return tuple(element_symbol(graph.numbers[atom]) for atom in atoms)
+
+
+def as_region(graph: BondGraph, topology: app.Topology, system: openmm.System, region: RegionLike) -> Region:
+    """Return a region as it was made, or make one with the default options.
+
+    Parameters
+    ----------
+    graph : BondGraph
+        Of this topology and System.
+    topology : openmm.app.Topology
+    system : openmm.System
+    region : Region, str, iterable of int, or boolean mask
+
+    Returns
+    -------
+    Region
+
+    Raises
+    ------
+    ParticleError
+        If the region was made for another System, or as in `select_region`.
+    """
+    if not isinstance(region, Region):
+        atoms = select_atoms(topology, region, argument="region")
+        return _describe(graph, system, atoms, make_cuts(graph, atoms))
+    atoms = region.indices
+    if region.particles != len(graph.numbers) or (
+        (region.labels, region.bonds, region.cut_bonds)
+        != (tuple(graph.labels[i] for i in atoms), tuple(graph.inner_bonds(atoms)), tuple(graph.cut_bonds(atoms)))
+    ):
+        raise errors.ParticleError(
+            "region",
+            f"{region!r}, which was made for another topology or System",
+            "a region of this topology and System",
+            "call select_region(topology, system, ...) with the ones that are given here",
+        )
+    # The charges are those of this System, whichever the region was made for.
+    return _describe(graph, system, atoms, region.cuts)
+
+
+def classical_charges(system: openmm.System) -> NDArray[np.float64] | None:
+    """Charges of all particles, summed over the NonbondedForces of a System.
+
+    Parameters
+    ----------
+    system : openmm.System
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_particles,), float64, e, or None
+        None if there is no NonbondedForce.
+    """
+    forces = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    if not forces:
+        return None
+    charges = np.zeros(system.getNumParticles())
+    for force in forces:
+        charges += [
+            force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge)
+            for i in range(force.getNumParticles())
+        ]
+    return charges

@@ -99,7 +99,7 @@ def test_the_bench_measures_compiled_code(compiled: Potential, native: str, tmp_
     path.write_bytes(compiled.data)
     side_chain = "resname ALA and name CB HB1 HB2 HB3"
     result = measure_step(
-        "peptide", side_chain, potential=str(path), rounds=1, steps=1, platform_name="Reference", peers=False
+        "peptide", side_chain, potential=str(path), rounds=1, steps=1, platform="Reference", peers=False
     )
     assert set(result.times) == {"classical", "model", "classical + model", "hybrid"}
     assert result.work["atoms"] == 5

@@ -215,7 +215,7 @@ def test_region_with_a_link(packages: Packages, models: ModelSet, engine: str) -
         system = region.system(BOXES["triclinic"])
         force = potential.create_force(
             atomic_numbers=region.numbers[:7],
-            atoms=region.atoms[:7],
+            region=region.atoms[:7],
             links=[Link(region.atoms[6], region.atoms[7], "ratio", 0.71)],
             bonds=region.bonds[:6],
         )

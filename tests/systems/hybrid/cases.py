@@ -11,9 +11,26 @@ import openmm as mm
 import pytest
 from openmm import app, unit
 
+import openmm_nn
 from tests import SHARED
 
 STRUCTURE = SHARED / "structures" / "alanine-dipeptide-explicit.pdb"
+
+_OF_THE_REGION = ("expand", "link", "link_distances", "allow_cuts")
+_OF_THE_EMBEDDING = ("bonded_rule", "charge_scheme", "long_range", "periodic", "subtract_region")
+
+
+def make_hybrid(
+    topology: app.Topology, system: mm.System, potential: object, region: object, **options: object
+) -> openmm_nn.HybridSystem:
+    """A hybrid from options in one list: those of select_region and of Mechanical are passed on to them."""
+    chosen = {name: options.pop(name) for name in _OF_THE_REGION if name in options}
+    embedding = {name: options.pop(name) for name in _OF_THE_EMBEDDING if name in options}
+    if chosen:
+        region = openmm_nn.select_region(topology, system, region, **chosen)
+    if embedding:
+        options["embedding"] = openmm_nn.Mechanical(**embedding)
+    return openmm_nn.create_hybrid_system(topology, system, potential, region, **options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

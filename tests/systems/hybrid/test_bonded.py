@@ -5,7 +5,7 @@ import openmm as mm
 import pytest
 from openmm import app
 
-from openmm_nn import create_hybrid_system
+from openmm_nn import Mechanical, create_hybrid_system
 from tests.systems.hybrid.region_energy import energy_and_forces, reference_context, zero_potential
 
 # 0-1-2-3-4-5 is a chain of carbons with two hydrogens each; hydrogens of carbon c are 6 + 2c and 7 + 2c.
@@ -168,7 +168,13 @@ def make_system(builder: object) -> mm.System:
 def test_terms_removed_and_kept(builder: object, rule: str, positions: np.ndarray) -> None:
     system = make_system(builder)
     before = mm.XmlSerializer.serialize(system)
-    hybrid = create_hybrid_system(make_topology(), system, zero_potential(), REGION, bonded_rule=rule)
+    hybrid = create_hybrid_system(
+        make_topology(),
+        system,
+        zero_potential(),
+        REGION,
+        embedding=Mechanical(bonded_rule=rule),
+    )
     assert mm.XmlSerializer.serialize(system) == before
 
     (row,) = hybrid.boundary_report().terms
@@ -187,7 +193,13 @@ def test_terms_removed_and_kept(builder: object, rule: str, positions: np.ndarra
 def test_what_is_removed_is_the_difference_in_energy(builder: object, rule: str, positions: np.ndarray) -> None:
     """Parameters and tables survive: the energy falls by that of the removed terms, evaluated one by one."""
     system = make_system(builder)
-    hybrid = create_hybrid_system(make_topology(), system, zero_potential(), REGION, bonded_rule=rule)
+    hybrid = create_hybrid_system(
+        make_topology(),
+        system,
+        zero_potential(),
+        REGION,
+        embedding=Mechanical(bonded_rule=rule),
+    )
     total, forces = energy_and_forces(reference_context(system, positions))
     left, left_forces = energy_and_forces(reference_context(hybrid.system, positions))
     removed, removed_forces = energy_of_removed(system.getForce(0), hybrid.system.getForce(0), positions)
@@ -229,7 +241,13 @@ def test_without_cuts_all_rules_agree(builder: object) -> None:
     system = make_system(builder)
     texts = set()
     for rule in ("capped", "all-atoms", "gromacs"):
-        hybrid = create_hybrid_system(make_topology(), system, zero_potential(), range(NUMBER), bonded_rule=rule)
+        hybrid = create_hybrid_system(
+            make_topology(),
+            system,
+            zero_potential(),
+            range(NUMBER),
+            embedding=Mechanical(bonded_rule=rule),
+        )
         texts.add(mm.XmlSerializer.serialize(hybrid.system.getForce(0)))
     assert len(texts) == 1
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from openmm import app, unit
 
-from openmm_nn import HybridSystem, create_hybrid_system, load_potential
+from openmm_nn import HybridSystem, Mechanical, create_hybrid_system, load_potential, select_region
 from openmm_nn.errors import BoundaryError, ParameterError, ParticleError
 from tests.refusals import refusal
 from tests.systems.hybrid import molecules
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, villin
+from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, make_hybrid, villin
 from tests.systems.hybrid.molecules import build
 from tests.systems.hybrid.region_energy import card, energy_and_forces, reference_context, zero_potential
 
 
 def cut(text: str, region: str, types: dict[str, object] | None = None, **options: object) -> HybridSystem:
     topology, system, index = build(text, types)
-    return create_hybrid_system(topology, system, zero_potential(), [index[name] for name in region.split()], **options)
+    return make_hybrid(topology, system, zero_potential(), [index[name] for name in region.split()], **options)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,13 @@ def region_potential() -> object:
 def test_finite_differences_of_the_whole_hybrid_energy(link: str, rule: str) -> None:
     """For Q, M and their neighbours, to 1e-5 relative, with two cuts; without a cutoff, whose jumps would be seen."""
     case = villin(method="NoCutoff", waters=30, rigidWater=False)
-    hybrid = create_hybrid_system(case.topology, case.system, region_potential(), BACKBONE, link=link, bonded_rule=rule)
+    hybrid = create_hybrid_system(
+        case.topology,
+        case.system,
+        region_potential(),
+        select_region(case.topology, case.system, BACKBONE, link=link),
+        embedding=Mechanical(bonded_rule=rule),
+    )
     assert len(hybrid.links) == 2
     context = reference_context(hybrid.system, case.positions)
     forces = energy_and_forces(context)[1]
@@ -179,7 +185,9 @@ def test_finite_differences_of_the_whole_hybrid_energy(link: str, rule: str) -> 
 @pytest.mark.filterwarnings("ignore:charge")
 def test_force_and_torque_vanish_in_vacuum(link: str) -> None:
     case = villin(method="NoCutoff", waters=0)
-    hybrid = create_hybrid_system(case.topology, case.system, region_potential(), BACKBONE, link=link)
+    hybrid = create_hybrid_system(
+        case.topology, case.system, region_potential(), select_region(case.topology, case.system, BACKBONE, link=link)
+    )
     forces = energy_and_forces(reference_context(hybrid.system, case.positions))[1]
     assert np.abs(forces.sum(axis=0)).max() < 1e-6
     assert np.abs(np.cross(case.positions, forces).sum(axis=0)).max() < 1e-6

@@ -7,11 +7,11 @@ import openmm as mm
 import pytest
 from openmm import unit
 
-from openmm_nn import HybridSystem, create_hybrid_system
+from openmm_nn import HybridSystem, Mechanical, create_hybrid_system, select_region
 from openmm_nn.errors import BoundaryError, ParameterError, UnsupportedError
 from tests.refusals import refusal
 from tests.systems.hybrid import molecules
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, villin
+from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, make_hybrid, peptide_in_water, villin
 from tests.systems.hybrid.molecules import build
 from tests.systems.hybrid.region_energy import COULOMB, energy_and_forces, reference_context, zero_potential
 
@@ -19,7 +19,7 @@ SCHEMES = ("z1", "rc", "rcd", "cs")
 
 
 def make(case: Case, scheme: str, region: object = BACKBONE, **options: object) -> HybridSystem:
-    return create_hybrid_system(
+    return make_hybrid(
         case.topology, case.system, zero_potential(), region, charge_scheme=scheme, **options
     )  # fmt: skip
 
@@ -140,9 +140,8 @@ def test_a_scheme_needs_somewhere_to_put_the_charge() -> None:
             topology,
             system,
             zero_potential(),
-            atoms,
-            charge_scheme="rc",
-            allow_cuts=[(index["C1"], index["H1"])],
+            select_region(topology, system, atoms, allow_cuts=[(index["C1"], index["H1"])]),
+            embedding=Mechanical(charge_scheme="rc"),
             charge=0,
         )
 

@@ -8,12 +8,11 @@ import openmm as mm
 import pytest
 from openmm import app, unit
 
-from openmm_nn import create_hybrid_system
 from openmm_nn.errors import BoundaryError
+from openmm_nn.systems.hybrid.bond_graph import BondGraph
 from openmm_nn.systems.hybrid.bond_orders import bond_kind
-from openmm_nn.systems.hybrid.region import BondGraph
 from tests.systems.hybrid import molecules
-from tests.systems.hybrid.cases import select, villin
+from tests.systems.hybrid.cases import make_hybrid, select, villin
 from tests.systems.hybrid.molecules import build
 from tests.systems.hybrid.region_energy import reference_context, zero_potential
 
@@ -53,7 +52,7 @@ def graph_of(text: str, types: dict[str, object] | None = None, residue: str = "
 
 def cut(text: str, region: str, **options: object) -> object:
     topology, system, index = build(text)
-    return create_hybrid_system(topology, system, zero_potential(), [index[name] for name in region.split()], **options)
+    return make_hybrid(topology, system, zero_potential(), [index[name] for name in region.split()], **options)
 
 
 def test_a_carbonyl_beside_magnesium() -> None:
@@ -62,9 +61,7 @@ def test_a_carbonyl_beside_magnesium() -> None:
     assert (10, 3) in {(max(b[0].index, b[1].index), min(b[0].index, b[1].index)) for b in pdb.topology.bonds()}
     for allowed in ((), [(3, 10)]):
         with pytest.raises(BoundaryError) as caught:
-            create_hybrid_system(
-                pdb.topology, system_of(pdb.topology), zero_potential(), "resname ACN", allow_cuts=allowed
-            )
+            make_hybrid(pdb.topology, system_of(pdb.topology), zero_potential(), "resname ACN", allow_cuts=allowed)
         error = caught.value
         assert error.argument == "region"
         assert "metal" in error.got and "ACN1:O1" in error.got and "MG2:MG" in error.got
@@ -72,8 +69,8 @@ def test_a_carbonyl_beside_magnesium() -> None:
         assert "Modeller" in error.remedy and "allow_cuts" not in error.remedy
     modeller = app.Modeller(pdb.topology, pdb.positions)
     modeller.delete([bond for bond in modeller.topology.bonds() if bond[0].index == 10 or bond[1].index == 10])
-    left = create_hybrid_system(modeller.topology, system_of(modeller.topology), zero_potential(), "resname ACN")
-    whole = create_hybrid_system(pdb.topology, system_of(pdb.topology), zero_potential(), "all")
+    left = make_hybrid(modeller.topology, system_of(modeller.topology), zero_potential(), "resname ACN")
+    whole = make_hybrid(pdb.topology, system_of(pdb.topology), zero_potential(), "all")
     assert (len(left.region), left.links) == (10, ())
     assert (len(whole.region), whole.links) == (11, ())
 
@@ -101,7 +98,7 @@ def test_every_contact_with_a_metal_is_refused(text: str, region: str, stated: o
         types = {entry.split("=")[0]: stated for entry in text.split()}
         topology, system, index = build(variant, types)
         with pytest.raises(BoundaryError) as caught:
-            create_hybrid_system(topology, system, zero_potential(), [index[name] for name in region.split()])
+            make_hybrid(topology, system, zero_potential(), [index[name] for name in region.split()])
         assert "contact with a metal" in caught.value.got
         # A bond that the force field has cannot be left out of the topology.
         assert ("Modeller" in caught.value.remedy) == (variant != text)
@@ -170,9 +167,7 @@ def test_proline_of_a_real_protein() -> None:
     case = villin(rigidWater=False)
     residue = next(atom.residue.index for atom in case.topology.atoms() if atom.residue.name == "PRO")
     with pytest.raises(BoundaryError) as caught:
-        create_hybrid_system(
-            case.topology, case.system, zero_potential(), f"resid {residue} and (name CG HG2 HG3 CB HB2 HB3)"
-        )
+        make_hybrid(case.topology, case.system, zero_potential(), f"resid {residue} and (name CG HG2 HG3 CB HB2 HB3)")
     assert "ring of 5 atoms" in caught.value.got
     assert {"N", "CA", "CB", "CG", "CD"} <= set(re.findall(r"[A-Z]+", caught.value.got.split("ring of 5 atoms")[1]))
 
@@ -187,9 +182,9 @@ def test_deoxyribose(inside: str) -> None:
     base = [name for name in base if name not in ("HO5'", "HO3'")]
     chosen = [names[name] for name in [*inside.replace("{base}", "").split(), *base]]
     with pytest.raises(BoundaryError) as caught:
-        create_hybrid_system(topology, system, zero_potential(), chosen)
+        make_hybrid(topology, system, zero_potential(), chosen)
     assert "ring of 5 atoms" in caught.value.got and "C1'" in caught.value.got and "O4'" in caught.value.got
-    hybrid = create_hybrid_system(topology, system, zero_potential(), [names[name] for name in base], charge=0)
+    hybrid = make_hybrid(topology, system, zero_potential(), [names[name] for name in base], charge=0)
     assert [link.inside for link in hybrid.links] == [names["N9"]]
 
 
@@ -276,7 +271,7 @@ def test_a_deuterated_peptide_is_the_same_hybrid() -> None:
     case = villin(waters=10, rigidWater=False)
     region = select(case, "resid 5 and not (name N H CA HA C O)")
     made = [
-        create_hybrid_system(topology, case.system, zero_potential(), region, charge=0)
+        make_hybrid(topology, case.system, zero_potential(), region, charge=0)
         for topology in (case.topology, deuterated(case.topology))
     ]
     light, heavy = made

@@ -7,7 +7,16 @@ from openmm import unit
 
 from openmm_nn import HybridSystem, create_hybrid_system, load_potential
 from tests.platforms import PLATFORMS, PlatformCase
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, lysozyme, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import (
+    BACKBONE,
+    SIDE_CHAIN,
+    Case,
+    lysozyme,
+    make_hybrid,
+    peptide_in_water,
+    select,
+    villin,
+)
 from tests.systems.hybrid.region_energy import (
     RegionModel,
     card,
@@ -23,7 +32,7 @@ STEPS = 100
 def identical(case: Case, atoms: list[int], **options: object) -> HybridSystem:
     """The hybrid of a potential that is E_MM(R)."""
     model = RegionModel(region_system(case.system, atoms), atoms, case.positions)
-    return create_hybrid_system(
+    return make_hybrid(
         case.topology,
         case.system,
         load_potential(model, card=card()),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from openmm import app, unit
 
-from openmm_nn import Potential, create_hybrid_system, load_potential
+from openmm_nn import Potential, create_hybrid_system, load_potential, select_region
 from tests import ROOT
 from tests.systems.hybrid.cases import Case, nanometres, select, villin
 from tests.systems.hybrid.region_energy import card
@@ -139,8 +139,7 @@ def run_twice(
         case.topology,
         case.system,
         potential,
-        select(case, CUT),
-        link=link,
+        select_region(case.topology, case.system, select(case, CUT), link=link),
         charge=0,
         properties={"precision": "double"},
     )

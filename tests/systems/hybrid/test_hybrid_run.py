@@ -158,7 +158,7 @@ def test_virtual_site_water(models: ModelSet, pdb: app.PDBFile, platform: Platfo
     assert any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
     numbers = [a.element.atomic_number for a in modeller.topology.atoms() if a.residue.name in ("ACE", "ALA", "NME")]
     atoms = peptide_atoms(modeller.topology)
-    force = add_neural_force(system, models.pair("plain"), modeller.topology, atoms=atoms, force_group=9)
+    force = add_neural_force(modeller.topology, system, models.pair("plain"), atoms, force_group=9)
     assert force.getForceGroup() == 9
     x = np.array(modeller.positions.value_in_unit(unit.nanometer))
     context = platform.context(system, x, mm.VerletIntegrator(1e-4))

@@ -4,8 +4,17 @@ import numpy as np
 import openmm as mm
 import pytest
 
-from openmm_nn import create_hybrid_system, load_potential
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, lysozyme, peptide_in_water, select, villin
+from openmm_nn import Mechanical, create_hybrid_system, load_potential
+from tests.systems.hybrid.cases import (
+    BACKBONE,
+    SIDE_CHAIN,
+    Case,
+    lysozyme,
+    make_hybrid,
+    peptide_in_water,
+    select,
+    villin,
+)
 from tests.systems.hybrid.region_energy import (
     RegionModel,
     TermRule,
@@ -42,14 +51,12 @@ def compare(classical: mm.System, hybrid: mm.System, positions: np.ndarray) -> N
 def check_identity(case: Case, atoms: list[int], **options: object) -> None:
     before = mm.XmlSerializer.serialize(case.system)
     model = RegionModel(region_system(case.system, atoms), atoms, case.positions)
-    hybrid = create_hybrid_system(
-        case.topology, case.system, load_potential(model, card=card()), atoms, charge=0, **options
-    )
+    hybrid = make_hybrid(case.topology, case.system, load_potential(model, card=card()), atoms, charge=0, **options)
     assert mm.XmlSerializer.serialize(case.system) == before
     assert hybrid.system.getNumParticles() == case.system.getNumParticles()
     compare(case.system, hybrid.system, case.positions)
     assert model.calls > 0
-    hybrid = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, charge=0, **options)
+    hybrid = make_hybrid(case.topology, case.system, zero_potential(), atoms, charge=0, **options)
     check_remainder(case, hybrid.system, region_system(case.system, atoms))
 
 
@@ -142,6 +149,8 @@ def test_what_is_left_is_the_total_less_the_region(rule: str, selection: str, fi
     """Under the other rules, and with a potential that is not E_MM(R)."""
     case = villin(field, rigidWater=False)
     atoms = select(case, selection)
-    hybrid = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, bonded_rule=rule, charge=0)
+    hybrid = create_hybrid_system(
+        case.topology, case.system, zero_potential(), atoms, embedding=Mechanical(bonded_rule=rule), charge=0
+    )
     own = region_system(case.system, atoms, by_gromacs(set(atoms)) if rule == "gromacs" else None)
     check_remainder(case, hybrid.system, own)

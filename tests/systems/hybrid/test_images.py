@@ -7,11 +7,11 @@ import openmm as mm
 import pytest
 import torch
 
-from openmm_nn import HybridSystem, Potential, create_hybrid_system, load_potential, native
+from openmm_nn import HybridSystem, Mechanical, Potential, create_hybrid_system, load_potential, native
 from openmm_nn.errors import NativeExtensionError, UnsupportedError
 from tests.platforms import PlatformCase
 from tests.refusals import refusal
-from tests.systems.hybrid.cases import BACKBONE, Case, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import BACKBONE, Case, make_hybrid, peptide_in_water, select, villin
 from tests.systems.hybrid.region_energy import bonded_part, card, energy_and_forces, reference_context, zero_potential
 
 METHODS = ("Ewald", "PME", "LJPME")
@@ -72,7 +72,7 @@ def periodic_potential(case: Case, atoms: list[int]) -> Potential:
 
 
 def make(case: Case, atoms: list[int], **options: object) -> HybridSystem:
-    return create_hybrid_system(case.topology, case.system, periodic_potential(case, atoms), atoms, charge=0, **options)
+    return make_hybrid(case.topology, case.system, periodic_potential(case, atoms), atoms, charge=0, **options)
 
 
 def compare(first: mm.Context, second: mm.Context) -> None:
@@ -123,7 +123,13 @@ def test_what_is_left_is_the_total_less_the_periodic_region(method: str, subtrac
     atoms = [*range(22), *range(31, 34)]
     nothing = load_potential(lambda positions, box: (positions.new_zeros(()), torch.zeros_like(positions)),
                              card=periodic_card())  # fmt: skip
-    hybrid = create_hybrid_system(case.topology, case.system, nothing, atoms, subtract_region=subtract)
+    hybrid = create_hybrid_system(
+        case.topology,
+        case.system,
+        nothing,
+        atoms,
+        embedding=Mechanical(subtract_region=subtract),
+    )
     total, total_forces = energy_and_forces(reference_context(case.system, case.positions))
     region, region_forces = energy_and_forces(reference_context(periodic_region(case.system, atoms), case.positions))
     left, left_forces = energy_and_forces(reference_context(hybrid.system, case.positions))
@@ -139,7 +145,14 @@ def test_interpolation(method: str, subtract: bool) -> None:
     nothing = load_potential(lambda positions, box: (positions.new_zeros(()), torch.zeros_like(positions)),
                              card=periodic_card())  # fmt: skip
     both = [
-        create_hybrid_system(case.topology, case.system, nothing, range(22), interpolate=flag, subtract_region=subtract)
+        create_hybrid_system(
+            case.topology,
+            case.system,
+            nothing,
+            range(22),
+            embedding=Mechanical(subtract_region=subtract),
+            interpolate=flag,
+        )
         for flag in (True, False)
     ]
     context = reference_context(both[0].system, case.positions)

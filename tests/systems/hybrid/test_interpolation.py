@@ -9,7 +9,7 @@ from openmm import app
 from openmm_nn import HybridSystem, create_hybrid_system, load_potential
 from openmm_nn.errors import UnsupportedError
 from tests.refusals import refusal
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, make_hybrid, peptide_in_water, select, villin
 from tests.systems.hybrid.region_energy import RegionModel, card, energy_and_forces, reference_context, region_system
 from tests.systems.hybrid.test_bonded import CASES, REGION, make_system, make_topology
 
@@ -24,9 +24,7 @@ def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def make(case: Case, region: object, **options: object) -> HybridSystem:
-    return create_hybrid_system(
-        case.topology, case.system, load_potential(wells, card=card("wells")), region, **options
-    )
+    return make_hybrid(case.topology, case.system, load_potential(wells, card=card("wells")), region, **options)
 
 
 def at(context: mm.Context, value: float) -> tuple[float, np.ndarray]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from openmm import app, unit
 
-from openmm_nn import HybridSystem, create_hybrid_system, load_potential
+from openmm_nn import HybridSystem, load_potential
 from openmm_nn.errors import ParameterError, UnsupportedError
 from tests.platforms import PlatformCase
 from tests.refusals import refusal
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, make_hybrid, peptide_in_water, select, villin
 from tests.systems.hybrid.region_energy import COULOMB, card, energy_and_forces, reference_context, region_system
 
 METHODS = ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME")
@@ -25,9 +25,7 @@ def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def make(case: Case, region: object, **options: object) -> HybridSystem:
-    return create_hybrid_system(
-        case.topology, case.system, load_potential(wells, card=card("wells")), region, **options
-    )
+    return make_hybrid(case.topology, case.system, load_potential(wells, card=card("wells")), region, **options)
 
 
 def total_of(system: mm.System, positions: np.ndarray) -> float:

@@ -8,10 +8,10 @@ import openmm as mm
 import pytest
 from openmm import app
 
-from openmm_nn import HybridSystem, create_hybrid_system
+from openmm_nn import HybridSystem, Mechanical, create_hybrid_system
 from openmm_nn.errors import ParameterError, UnsupportedError
 from tests.refusals import refusal
-from tests.systems.hybrid.cases import peptide_in_water, villin
+from tests.systems.hybrid.cases import make_hybrid, peptide_in_water, villin
 from tests.systems.hybrid.region_energy import energy_and_forces, reference_context, zero_potential
 
 NUMBER = 8
@@ -39,7 +39,7 @@ def make_system(*forces: mm.Force, box: bool = False) -> mm.System:
 
 
 def hybridize(system: mm.System, **options: object) -> HybridSystem:
-    return create_hybrid_system(make_topology(), system, zero_potential(), REGION, charge=0, **options)
+    return make_hybrid(make_topology(), system, zero_potential(), REGION, charge=0, **options)
 
 
 def charges(method: int = mm.NonbondedForce.NoCutoff) -> mm.NonbondedForce:
@@ -330,9 +330,21 @@ def test_unknown_range_must_be_told() -> None:
     unknown = zero_potential(long_range=None)
     with refusal(ParameterError, "long_range", got=("None", "'nothing'"), allowed=("True", "False")):
         create_hybrid_system(make_topology(), system, unknown, REGION)
-    create_hybrid_system(make_topology(), system, unknown, REGION, long_range=False)
+    create_hybrid_system(
+        make_topology(),
+        system,
+        unknown,
+        REGION,
+        embedding=Mechanical(long_range=False),
+    )
     with refusal(ParameterError, "long_range", got=("True", "'nothing'", "False")):
-        create_hybrid_system(make_topology(), system, zero_potential(), REGION, long_range=True)
+        create_hybrid_system(
+            make_topology(),
+            system,
+            zero_potential(),
+            REGION,
+            embedding=Mechanical(long_range=True),
+        )
     # Without images there is nothing to tell.
     create_hybrid_system(make_topology(), make_system(charges()), unknown, REGION)
 

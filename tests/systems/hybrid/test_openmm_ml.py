@@ -14,11 +14,11 @@ import torch
 from openmm import app, unit
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
-from openmm_nn import HybridSystem, create_hybrid_system, load_potential
+from openmm_nn import HybridSystem, Mechanical, create_hybrid_system, load_potential
 from openmm_nn.errors import ParameterError, UnsupportedError
 from openmm_nn.systems.hybrid.openmm_ml import NeuralPotentialFactory
 from tests.refusals import refusal
-from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import BACKBONE, SIDE_CHAIN, Case, make_hybrid, peptide_in_water, select, villin
 from tests.systems.hybrid.region_energy import card, energy_and_forces, reference_context, zero_potential
 
 SPRING = 250.0  # kJ/mol/nm^2
@@ -97,7 +97,13 @@ def compare(case: Case, atoms: list[int], ours: mm.System, theirs: mm.System) ->
 def test_capped_is_the_rule_of_openmm_ml(method: str, selection: str) -> None:
     case = villin(method=method, rigidWater=False)
     atoms = select(case, selection)
-    ours = create_hybrid_system(case.topology, case.system, zero_potential(), atoms, bonded_rule="capped")
+    ours = create_hybrid_system(
+        case.topology,
+        case.system,
+        zero_potential(),
+        atoms,
+        embedding=Mechanical(bonded_rule="capped"),
+    )
     theirs = springs(strength=0.0).createMixedSystem(case.topology, case.system, atoms)
     compare(case, atoms, ours.system, theirs)
 
@@ -111,7 +117,7 @@ def test_peptide_in_water_with_the_same_potential() -> None:
 
 def water_pair(**options: object) -> tuple[Case, HybridSystem]:
     case = peptide_in_water(waters=30)
-    return case, create_hybrid_system(case.topology, case.system, springs(), range(22), **options)
+    return case, make_hybrid(case.topology, case.system, springs(), range(22), **options)
 
 
 def molecule_sizes(system: mm.System) -> list[int]:

@@ -5,10 +5,10 @@ import openmm as mm
 import pytest
 from openmm import app, unit
 
-from openmm_nn import HybridSystem, create_hybrid_system
+from openmm_nn import HybridSystem, create_hybrid_system, select_region
 from openmm_nn.errors import ParameterError, ParticleError
 from tests.refusals import Pieces, refusal
-from tests.systems.hybrid.cases import SIDE_CHAIN, peptide_in_water, villin
+from tests.systems.hybrid.cases import SIDE_CHAIN, make_hybrid, peptide_in_water, villin
 from tests.systems.hybrid.region_energy import zero_potential
 
 WATER = "resid 70"
@@ -16,7 +16,7 @@ WATER = "resid 70"
 
 def make(region: object, **options: object) -> HybridSystem:
     case = villin(rigidWater=False)
-    return create_hybrid_system(case.topology, case.system, zero_potential(), region, **options)
+    return make_hybrid(case.topology, case.system, zero_potential(), region, **options)
 
 
 def water_atoms() -> list[int]:
@@ -37,12 +37,12 @@ def test_selection_indices_mask_and_generator_name_the_same_region() -> None:
         set(atoms),
         range(atoms[0], atoms[-1] + 1),
     ):
-        assert make(region).region.atoms == tuple(atoms)
+        assert make(region).region.indices == tuple(atoms)
 
 
 def test_the_order_of_indices_is_kept() -> None:
     atoms = water_atoms()[::-1]
-    assert make(atoms).region.atoms == tuple(atoms)
+    assert make(atoms).region.indices == tuple(atoms)
     assert make(atoms).region.elements == ("H", "H", "O")
 
 
@@ -57,8 +57,8 @@ def test_a_generator_is_read_once_and_constraints_go() -> None:
 @pytest.mark.filterwarnings("ignore:charge")
 def test_expansion() -> None:
     oxygen = water_atoms()[0]
-    assert make([oxygen], expand="residue").region.atoms == tuple(water_atoms())
-    assert make([oxygen], expand="molecule").region.atoms == tuple(water_atoms())
+    assert make([oxygen], expand="residue").region.indices == tuple(water_atoms())
+    assert make([oxygen], expand="molecule").region.indices == tuple(water_atoms())
     protein = make([0], expand="molecule").region
     assert len(protein) == 582
     assert not protein.cut_bonds
@@ -89,10 +89,18 @@ def test_bonds_that_the_topology_lacks_come_from_the_system() -> None:
             new_residue = bare.addResidue(residue.name, new_chain)
             for atom in residue.atoms():
                 bare.addAtom(atom.name, atom.element, new_residue)
-    hybrid = create_hybrid_system(bare, case.system, zero_potential(), [0], expand="molecule")
-    assert hybrid.region.atoms == tuple(range(22))
-    water = create_hybrid_system(bare, case.system, zero_potential(), [22], expand="molecule", remove_constraints=True)
-    assert water.region.atoms == (22, 23, 24)
+    hybrid = create_hybrid_system(
+        bare, case.system, zero_potential(), select_region(bare, case.system, [0], expand="molecule")
+    )
+    assert hybrid.region.indices == tuple(range(22))
+    water = create_hybrid_system(
+        bare,
+        case.system,
+        zero_potential(),
+        select_region(bare, case.system, [22], expand="molecule"),
+        remove_constraints=True,
+    )
+    assert water.region.indices == (22, 23, 24)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from openmm import app, unit
 
-from openmm_nn import HybridSystem, create_hybrid_system, load_potential, native
+from openmm_nn import HybridSystem, create_hybrid_system, load_potential, native, select_region
 from tests.models import ModelSet
 from tests.systems.hybrid.cases import Case, peptide_in_water, villin
 from tests.systems.hybrid.region_energy import card, energy_and_forces, reference_context
@@ -35,11 +35,10 @@ def case() -> Case:
 
 @pytest.fixture(scope="module")
 def hybrid(case: Case) -> HybridSystem:
-    region = [atom.index for atom in case.topology.atoms() if atom.residue.index in (7, 8, 9)]
-    return create_hybrid_system(
-        case.topology, case.system, load_potential(wells, card=card("wells")), region, expand=None, charge=0,
-        interpolate=True, allow_cuts=_cuts(case, region),
-    )  # fmt: skip
+    atoms = [atom.index for atom in case.topology.atoms() if atom.residue.index in (7, 8, 9)]
+    region = select_region(case.topology, case.system, atoms, allow_cuts=_cuts(case, atoms))
+    potential = load_potential(wells, card=card("wells"))
+    return create_hybrid_system(case.topology, case.system, potential, region, charge=0, interpolate=True)
 
 
 def _cuts(case: Case, region: list[int]) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import torch
 
 from openmm_nn import HybridSystem, create_hybrid_system, load_potential, native
 from openmm_nn.errors import ParameterError, UnsupportedError
-from tests.systems.hybrid.cases import BACKBONE, Case, peptide_in_water, select, villin
+from tests.systems.hybrid.cases import BACKBONE, Case, make_hybrid, peptide_in_water, select, villin
 from tests.systems.hybrid.region_energy import card, energy_and_forces, reference_context, region_system, zero_potential
 
 METHODS = ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME")
@@ -55,7 +55,7 @@ def options(name: str, mode: str) -> dict[str, object]:
 
 
 def add(case: Case, system: mm.System, name: str, mode: str) -> HybridSystem:
-    return create_hybrid_system(case.topology, system, springs(STRENGTHS[name]), REGIONS[name], **options(name, mode))
+    return make_hybrid(case.topology, system, springs(STRENGTHS[name]), REGIONS[name], **options(name, mode))
 
 
 def build(case: Case, modes: dict[str, str]) -> HybridSystem:
@@ -142,7 +142,7 @@ def test_regions_that_share_a_cut_bond(rules: tuple[str, str]) -> None:
             system = case.system
             for half in order:
                 mode = {"interpolate": f"half_{half}"} if rules[half] == "interpolated" else {}
-                hybrid = create_hybrid_system(
+                hybrid = make_hybrid(
                     case.topology, system, potential, halves[half], bonded_rule="all-atoms",
                     subtract_region=rules[half] == "subtracted", **mode,
                 )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 from openmm import app, unit
 
-from openmm_nn import create_hybrid_system, load_potential
+from openmm_nn import Mechanical, create_hybrid_system, load_potential
 from tests import oracle
 from tests.models import ModelSet
 from tests.platforms import REFERENCE, PlatformCase, energy_of
@@ -104,7 +104,8 @@ def test_the_remedy_works(models: ModelSet, platform: PlatformCase, box: np.ndar
     """With the box the potential sees every image, and its energy takes the place of the region's classical one."""
     topology, system = polar_chain(box)
     positions = chain([2.07, 0.0, 0.0])
-    hybrid = create_hybrid_system(topology, system, models.pair("edges"), range(16), periodic=True)
+    embedding = Mechanical(periodic=True)
+    hybrid = create_hybrid_system(topology, system, models.pair("edges"), range(16), embedding=embedding)
     neural, _ = oracle.pair_energy_forces(positions, [6] * 16, box)
     classical = energy_of(REFERENCE.context(system, positions))
     removed = energy_of(REFERENCE.context(region_system(system, range(16)), positions))
