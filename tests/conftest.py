@@ -21,6 +21,12 @@ torch.set_num_threads(1)
 GEOMETRY = ("test_links", "test_periodicity", "test_parameters", "test_bad_input")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The hashes of models that a user has named are written to a folder of the tests."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 def pytest_report_header() -> list[str]:
     """Say what of the matrix runs here, so that nothing is left out in silence."""
     absent = "".join(f"; no {name}: {reason}" for name in GPUS if (reason := why_not(name)))

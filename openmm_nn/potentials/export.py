@@ -15,6 +15,7 @@ from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.card import ModelCard
 from ..model.modelfile import check_callable, pack
 from ..model.torchscript import quiet_torchscript
+from ..model.trust import remember_hash
 from .potential import Potential
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def export_potential(
     card = dataclasses.replace(card, format="torchscript")
     data = pack(_script(module, card, example), card)
     write_file(Path(path), data)
-    return Potential(card, data=data)
+    return _named(card, data)
 
 
 def _export_package(
@@ -123,7 +124,14 @@ def _export_package(
         _check_example(card, example)
     data, card = compile_package(module, card, example=example, portable=portable, device=device)
     write_file(path, data)
-    return Potential(card, data=data)
+    return _named(card, data)
+
+
+def _named(card: ModelCard, data: bytes) -> Potential:
+    """Make the potential of a file that has been written, which its user knows by that."""
+    potential = Potential(card, data=data)
+    remember_hash(str(potential.sha256))
+    return potential
 
 
 def _check_device(device: str, format: str) -> None:

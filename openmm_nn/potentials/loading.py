@@ -16,7 +16,7 @@ from ..model.card import ModelCard
 from ..model.modelfile import check_callable, check_script, pack, read_card, unpack
 from ..model.package import check_package, is_package, read_package
 from ..model.torchscript import quiet_torchscript
-from ..model.trust import trust_hash
+from ..model.trust import remember_hash, trust_hash
 from .formats import Format, find_format, find_object_format, formats, unavailable_formats
 from .formats.committee import compose_committee
 from .potential import Potential
@@ -75,6 +75,13 @@ def load_potential(
     >>> potential.card.format
     'callable'
     """
+    potential = _load(source, card, device, trust)
+    if potential.sha256 is not None:
+        remember_hash(potential.sha256)
+    return potential
+
+
+def _load(source: Any, card: ModelCard | None, device: str | None, trust: bool) -> Potential:
     if card is not None and not isinstance(card, ModelCard):
         raise CardError("card", f"a {type(card).__name__}", "a ModelCard", "make one with ModelCard(...) or from_json")
     if isinstance(source, str | os.PathLike):

@@ -15,11 +15,12 @@ from ..engine.force import Link, ModelSource, create_force
 from ..engine.force_arguments import check_charge, check_multiplicity, check_numbers
 from ..engine.module_runner import ModuleRunner
 from ..engine.package_runner import PackageRunner
-from ..errors import ParameterError, ParticleError, UnsupportedError
+from ..errors import ModelError, ParameterError, ParticleError, UnsupportedError
 from ..geometry import as_box
 from ..model.card import ModelCard
 from ..model.card_values import potential_parameters
 from ..model.torchscript import read_script, write_script
+from ..model.trust import TRUST_VARIABLE, is_known, remember_hash, trust_hash
 from ..units import in_nanometers
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Evaluation:
 class Potential:
     """A model with its card; made by ``load_potential``.
 
+    It can be pickled, for Dask and other processes: the pickle holds the model and its hash, and is read where the same
+    user has loaded, exported or pickled that model, or trusts its hash. A Python callable cannot.
+
     Parameters
     ----------
     card
@@ -96,6 +100,22 @@ class Potential:
     def __repr__(self) -> str:
         origin = "callable" if self._sha256 is None else f"sha256 {self._sha256[:12]}"
         return f"Potential({self._card.name!r}, {origin})"
+
+    def __copy__(self) -> Potential:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Potential:
+        return self  # nothing of it changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._data is None or self._sha256 is None:
+            raise UnsupportedError(
+                "potential", f"{self._card.name!r}, a Python callable, which only its process knows",
+                        "pickles of potentials that are a file",
+                        "write it to a file with openmm_nn.export_potential(...), or load it in each process"
+            )  # fmt: skip
+        remember_hash(self._sha256)
+        return _restore, (self._card.to_json(), self._data, self._sha256, self._device)
 
     @property
     def card(self) -> ModelCard:
@@ -408,6 +428,27 @@ class Potential:
             make_runner=lambda device, precision: self._make_runner(card, device, precision),
             device=self._device,
         )
+
+
+def _restore(card: str, data: bytes, sha256: str, device: str | None) -> Potential:
+    """Make the potential of a pickle, if this user knows its model."""
+    chosen = ModelCard.from_json(card)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"pickled potential {chosen.name!r}", f"a model whose SHA-256 is {found}", f"{sha256}, as it was pickled",
+                    "take an undamaged copy of the pickle"
+        )  # fmt: skip
+    if not is_known(sha256):
+        raise ModelError(
+            f"pickled potential {chosen.name!r}", f"a model that this user has not named before: {sha256}",
+                    "models that were loaded by name, exported or pickled by this user, or are trusted: a model is a "
+                    "program", f"if you know where it comes from, call openmm_nn.trust_hash({sha256!r}) first, or set "
+                    f"{TRUST_VARIABLE} to it"
+        )  # fmt: skip
+    if chosen.format == "aotinductor":
+        trust_hash(sha256)
+    return Potential(chosen, data=data, device=device)
 
 
 def _as_positions(value: Any) -> NDArray[np.float64]:

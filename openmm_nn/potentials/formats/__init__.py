@@ -24,7 +24,9 @@ __all__ = ["Format", "ObjectFormat", "find_format", "find_object_format", "forma
 logger = logging.getLogger(__name__)
 
 GROUP = "openmm_nn.formats"
-_FAMILIES = ("torchani", "sevennet", "mace", "nequip", "metatomic", "aimnet2", "torchmdnet", "ase", "openmmml")
+_FAMILIES = (
+    "torchani", "sevennet", "mace", "nequip", "metatomic", "aimnet2", "torchmdnet", "ase", "openmmml", "deepmd",
+)  # fmt: skip
 _BUILT_IN = {name: f"openmm_nn.potentials.formats.{name}:FORMAT" for name in _FAMILIES}
 
 

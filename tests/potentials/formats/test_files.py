@@ -6,6 +6,7 @@ The families themselves are tested against their own libraries by `environments.
 import pathlib
 import pickle
 import sys
+import tomllib
 import types
 import warnings
 import zipfile
@@ -19,10 +20,12 @@ from torch import Tensor
 from openmm_nn import load_potential
 from openmm_nn.errors import CardError, MissingDependencyError, ModelError, ParameterError, UnsupportedError
 from openmm_nn.model.package import describe_package
-from openmm_nn.potentials.formats import find_format, formats, unavailable_formats
+from openmm_nn.potentials.formats import _BUILT_IN, find_format, formats, unavailable_formats
 from openmm_nn.potentials.formats.files import inspect_file
 from openmm_nn.potentials.formats.metatomic import Metatomic
+from openmm_nn.systems.hybrid import embeddings
 from openmm_nn.testing import check_potential
+from tests import ROOT
 from tests.refusals import refused
 
 NUMBERS = [8, 1, 1]
@@ -439,3 +442,11 @@ def test_page_says_what_was_measured() -> None:
         assert "measured" in entry or entry["reason"], name
         for agreement in entry.get("measured", {}).values():
             assert agreement["energy"] <= 1e-5 and agreement["force"] <= 1e-4 < agreement["largest_force"]
+
+
+def test_families_are_found_with_and_without_installation() -> None:
+    """The list in the code, for a source tree, and the entry points, for an installation, are the same."""
+    text = (ROOT / "pyproject.toml").read_text()
+    registered = tomllib.loads(text)["project"]["entry-points"]
+    assert {f"{name}": value for name, value in registered["openmm_nn.formats"].items()} == _BUILT_IN
+    assert registered["openmm_nn.embeddings"] == embeddings._BUILT_IN
