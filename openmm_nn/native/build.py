@@ -409,7 +409,12 @@ def _check_wrapper(prefix: Path, environment: dict[str, str]) -> None:
             f"8.6.1); then {COMMAND} --force",
         )
     logger.info("the wrapper has SWIG's run-time types of version %s, as OpenMM's wrapper has", have)
-    script = "import sys, openmm; sys.path.insert(0, sys.argv[1]); import openmm_nn_native"
+    script = (
+        "import sys, openmm; sys.path.insert(0, sys.argv[1]); import openmm_nn_native as ours;"
+        "system = openmm.System();"
+        "system.addForce(ours.RegionForce(openmm.NonbondedForce(), []));"
+        "type(system.getForce(0)) is ours.RegionForce or sys.exit('System.getForce() does not give a RegionForce')"
+    )
     _run([sys.executable, "-c", script, str(prefix)], "importing the Python wrapper", environment)
 
 
