@@ -207,7 +207,7 @@ def create_hybrid_system(
     force_group : int
         Of the potential's force.
     properties : mapping of str to str, optional
-        ``device``, ``precision``, ``threads``, ``cuda_graphs`` of the potential's force.
+        ``device``, ``precision``, ``threads``, ``concurrent``, ``cuda_graphs``, ``geometry`` of the potential's force.
 
     Returns
     -------
