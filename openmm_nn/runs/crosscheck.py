@@ -5,175 +5,163 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from .document import Document
-from .quantities import parse_quantity
-from .schema import STRUCTURE_KINDS
+from .schema import STRUCTURE_KINDS, Keys
 
-__all__ = ["check_document"]
+__all__ = ["check_keys"]
 
 _THERMOSTATS = ("langevin", "nose-hoover")
 _MOST_STEPS = 2**31
 _NO_BOX = ("NoCutoff", "CutoffNonPeriodic")
-_INTERVALS = (
-    ("reporters", "log"),
-    ("reporters", "trajectory"),
-    ("reporters", "checkpoint"),
-    ("guards", "check"),
-    ("uncertainty", "every"),
-)
 
 
-def check_document(document: Document) -> None:
-    """Check what the schema cannot say.
+def check_keys(keys: Keys, document: Document) -> None:
+    """Check what no key says by itself.
 
     Parameters
     ----------
+    keys
+        Each of which is allowed by itself.
     document
-        That the schema has passed.
+        Where they stand.
 
     Raises
     ------
     RunFileError
         For the first thing that is wrong.
     """
-    _check_structure(document)
-    _check_forcefield(document)
-    _check_region(document)
-    _check_dynamics(document)
-    _check_times(document)
-    _check_guards(document)
+    _check_structure(keys, document)
+    _check_forcefield(keys, document)
+    _check_region(keys, document)
+    _check_dynamics(keys, document)
+    _check_times(keys, document)
+    _check_guards(keys, document)
 
 
-def _check_structure(document: Document) -> None:
-    suffix = PurePath(str(document.get("structure", "file"))).suffix.lower()
-    kind = STRUCTURE_KINDS.get(suffix)
-    if kind is None:
+def _check_structure(keys: Keys, document: Document) -> None:
+    structure = keys.structure
+    suffix = PurePath(structure.file).suffix.lower()
+    if structure.kind is None:
         raise document.wrong(
-            ("structure", "file"),
+            "structure.file",
             f"a file that ends in {', '.join(STRUCTURE_KINDS)}",
             "convert it, or give the file that has the topology (for GROMACS the .top, the .gro below `coordinates:`)",
         )
-    coordinates = ("structure", "coordinates")
-    brings = kind in ("pdb", "pdbx")
-    if brings and document.get(*coordinates) is not None:
-        raise document.wrong(coordinates, f"nothing, as a {suffix} file has coordinates itself", "remove this line")
-    if not brings and document.get(*coordinates) is None:
-        raise document.error(("structure", "file"), f"a {suffix} file without coordinates", "both files",
+    if structure.plain and structure.coordinates is not None:
+        raise document.wrong("structure.coordinates", f"nothing, as a {suffix} file has coordinates itself",
+                             "remove this line")  # fmt: skip
+    if not structure.plain and structure.coordinates is None:
+        raise document.error("structure.file", f"a {suffix} file without coordinates", "both files",
                              "add `coordinates: ...` below it (inpcrd, rst7, gro, crd or pdb)")  # fmt: skip
-    for key, only in (("parameters", "charmm"), ("include", "gromacs")):
-        if document.get("structure", key) is not None and kind != only:
-            raise document.wrong(("structure", key), f"nothing, as the structure is not for {only.upper()}",
+    for key, given, only in (("parameters", structure.parameters, "charmm"), ("include", structure.include, "gromacs")):
+        if given and structure.kind != only:
+            raise document.wrong(f"structure.{key}", f"nothing, as the structure is not for {only.upper()}",
                                  "remove this line")  # fmt: skip
-    if kind == "charmm" and document.get("structure", "parameters") is None:
-        raise document.error(("structure", "file"), "a .psf file without parameters", "the .prm, .rtf and .str files",
+    if structure.kind == "charmm" and not structure.parameters:
+        raise document.error("structure.file", "a .psf file without parameters", "the .prm, .rtf and .str files",
                              "add `parameters: [..., ...]` below it")  # fmt: skip
-    if not brings and document.get("forcefield", "files") is not None:
-        raise document.wrong(("forcefield", "files"), f"nothing, as a {suffix} file brings its force field",
+    if not structure.plain and keys.forcefield is not None and keys.forcefield.files:
+        raise document.wrong("forcefield.files", f"nothing, as a {suffix} file brings its force field",
                              "remove this line")  # fmt: skip
 
 
-def _check_forcefield(document: Document) -> None:
-    section = document.get("forcefield")
-    brings = STRUCTURE_KINDS[PurePath(document.get("structure", "file")).suffix.lower()] not in ("pdb", "pdbx")
-    if section is not None and not brings and document.get("forcefield", "files") is None:
+def _check_forcefield(keys: Keys, document: Document) -> None:
+    section = keys.forcefield
+    if section is None:
+        return
+    if keys.structure.plain and not section.files:
         raise document.error(
-            ("forcefield",), "no 'files'", "force field files", "add `files: [amber14-all.xml]` below it"
-        )
-    method = document.get("forcefield", "nonbonded")
-    cutoff, switch = (parse_quantity(document.get("forcefield", key), "length") for key in ("cutoff", "switch"))
-    if method == "NoCutoff" and cutoff is not None:
-        raise document.wrong(("forcefield", "cutoff"), "nothing with nonbonded: NoCutoff",
+            "forcefield", "no 'files'", "force field files", "add `files: [amber14-all.xml]` below it"
+        )  # fmt: skip
+    if section.nonbonded == "NoCutoff" and section.cutoff is not None:
+        raise document.wrong("forcefield.cutoff", "nothing with nonbonded: NoCutoff",
                              "remove this line, or choose PME for a box of water")  # fmt: skip
-    if switch is not None and switch >= (cutoff or 1.0):
-        raise document.wrong(("forcefield", "switch"), f"less than the cutoff of {cutoff or 1.0:g} nm",
+    if section.switch is not None and section.switch >= (section.cutoff or 1.0):
+        raise document.wrong("forcefield.switch", f"less than the cutoff of {section.cutoff or 1.0:g} nm",
                              "make it about nine tenths of the cutoff")  # fmt: skip
 
 
-def _check_region(document: Document) -> None:
-    potential, region = document.get("potential"), document.get("region")
-    classical = document.get("forcefield") is not None or document.get("structure", "coordinates") is not None
+def _check_region(keys: Keys, document: Document) -> None:
+    potential, region = keys.potential, keys.region
+    classical = keys.forcefield is not None or keys.structure.coordinates is not None
     if potential is None and not classical:
-        raise document.error((), "neither 'potential' nor 'forcefield'", "one of them or both",
+        raise document.error("", "neither 'potential' nor 'forcefield'", "one of them or both",
                              "add `potential:` with `name: openmm-nn/hcno-1` below it")  # fmt: skip
     if region is not None and potential is None:
-        raise document.error(("region",), "a region without a potential", "both or neither",
+        raise document.error("region", "a region without a potential", "both or neither",
                              "add `potential:` with `name: openmm-nn/hcno-1` below it")  # fmt: skip
-    select, atoms = document.get("region", "select"), document.get("region", "atoms")
-    if region is not None and select is not None and atoms is not None:
-        raise document.error(("region", "atoms"), "atoms beside a selection", "one of them", "remove one of the two")
-    everything = select == "all" or region is None or (select is None and atoms is None)
-    if potential is not None and classical and everything and select != "all":
-        raise document.error(("region",) if region is not None else (), "no atoms of the region", "'select' or 'atoms'",
+    if region is not None and region.select is not None and region.atoms:
+        raise document.error("region.atoms", "atoms beside a selection", "one of them", "remove one of the two")
+    selection = () if region is None else region.selection
+    if potential is not None and classical and not selection:
+        raise document.error("region" if region is not None else "", "no atoms of the region", "'select' or 'atoms'",
                              "add `region:` with `select: resname LIG` below it, or `select: all`")  # fmt: skip
-    if potential is not None and not classical and not everything:
-        raise document.error(("region",), "a region without a force field for the rest", "a force field",
+    if potential is not None and not classical and selection not in ((), "all"):
+        raise document.error("region", "a region without a force field for the rest", "a force field",
                              "add `forcefield:` with `files: [amber14-all.xml, amber14/tip3p.xml]`, or `select: all`"
                              )  # fmt: skip
-    for key in ("uncertainty",):
-        if document.get(key) is not None and potential is None:
-            raise document.error((key,), "settings for a committee, in a run without a potential", "nothing",
-                                 "remove this section, or add `potential:`")  # fmt: skip
+    if keys.uncertainty is not None and potential is None:
+        raise document.error("uncertainty", "settings for a committee, in a run without a potential", "nothing",
+                             "remove this section, or add `potential:`")  # fmt: skip
 
 
-def _check_dynamics(document: Document) -> None:
-    ensemble = document.get("dynamics", "ensemble") or "NVT"
-    integrator = document.get("dynamics", "integrator")
-    if ensemble == "NVE" and integrator in _THERMOSTATS:
-        raise document.wrong(("dynamics", "integrator"), "verlet with ensemble: NVE",
-                             "choose verlet, or ensemble: NVT")  # fmt: skip
-    if ensemble != "NVE" and integrator == "verlet":
-        raise document.wrong(("dynamics", "integrator"), f"langevin or nose-hoover with ensemble: {ensemble}",
+def _check_dynamics(keys: Keys, document: Document) -> None:
+    dynamics = keys.dynamics
+    if dynamics.ensemble == "NVE" and dynamics.integrator in _THERMOSTATS:
+        raise document.wrong("dynamics.integrator", "verlet with ensemble: NVE", "choose verlet, or ensemble: NVT")
+    if dynamics.ensemble != "NVE" and dynamics.integrator == "verlet":
+        raise document.wrong("dynamics.integrator", f"langevin or nose-hoover with ensemble: {dynamics.ensemble}",
                              "choose langevin, or ensemble: NVE")  # fmt: skip
-    if ensemble != "NVE" and document.get("dynamics", "temperature") is None:
-        raise document.error(("dynamics",), "no 'temperature'", f"a temperature, as the ensemble is {ensemble}",
+    if dynamics.ensemble != "NVE" and dynamics.temperature is None:
+        raise document.error("dynamics", "no 'temperature'", f"a temperature, as the ensemble is {dynamics.ensemble}",
                              "add `temperature: 300 K` below `dynamics:`")  # fmt: skip
-    pressure = document.get("dynamics", "pressure")
-    if ensemble == "NPT" and pressure is None:
-        raise document.error(("dynamics", "ensemble"), "NPT without a pressure", "a pressure",
+    if dynamics.ensemble == "NPT" and dynamics.pressure is None:
+        raise document.error("dynamics.ensemble", "NPT without a pressure", "a pressure",
                              "add `pressure: 1 bar` below `dynamics:`")  # fmt: skip
-    if ensemble != "NPT" and pressure is not None:
-        raise document.wrong(("dynamics", "pressure"), f"nothing, as the ensemble is {ensemble}",
+    if dynamics.ensemble != "NPT" and dynamics.pressure is not None:
+        raise document.wrong("dynamics.pressure", f"nothing, as the ensemble is {dynamics.ensemble}",
                              "remove this line, or choose ensemble: NPT")  # fmt: skip
-    if ensemble == "NPT" and document.get("forcefield", "nonbonded") in _NO_BOX:
-        raise document.wrong(("forcefield", "nonbonded"), "a periodic method, as the ensemble is NPT", "choose PME")
+    if dynamics.ensemble == "NPT" and keys.forcefield is not None and keys.forcefield.nonbonded in _NO_BOX:
+        raise document.wrong("forcefield.nonbonded", "a periodic method, as the ensemble is NPT", "choose PME")
 
 
-def _check_times(document: Document) -> None:
-    step = parse_quantity(document.get("dynamics", "timestep"), "time") or 0.0
-    written = document.get("dynamics", "timestep")
-    for path in (("equilibrate", "length"), ("produce", "length"), *_INTERVALS):
-        value = parse_quantity(document.get(*path), "time")
-        if value is None:
-            continue
-        count = value / step
+def _check_times(keys: Keys, document: Document) -> None:
+    step, written = keys.dynamics.timestep, document.values["dynamics.timestep"]
+    frequent = {"reporters.log": keys.reporters.log, "reporters.trajectory": keys.reporters.trajectory}
+    times = {
+        "equilibrate.length": keys.equilibrate.length,
+        "produce.length": keys.produce.length,
+        **frequent,
+        "reporters.checkpoint": keys.reporters.checkpoint,
+        "guards.check": keys.guards.check,
+        "uncertainty.every": None if keys.uncertainty is None else keys.uncertainty.every,
+    }
+    for key, value in times.items():
+        count = (value or 0.0) / step
         if count > _MOST_STEPS:
             raise document.wrong(
-                path, f"at most {_MOST_STEPS} time steps of {written}", "look at the units; split a run that is longer"
+                key, f"at most {_MOST_STEPS} time steps of {written}", "look at the units; split a run that is longer"
             )
         if abs(count - round(count)) > 1e-6 * max(count, 1.0):
-            raise document.wrong(path, f"a multiple of the time step of {written}",
-                                 f"write `{path[-1]}: {max(round(count), 1) * step:.9g} ps`")  # fmt: skip
-    length = parse_quantity(document.get("produce", "length"), "time") or 0.0
-    for path in _INTERVALS[:2]:
-        value = parse_quantity(document.get(*path), "time")
-        if value is not None and value > length:
-            raise document.wrong(path, f"at most the length of the production, {document.get('produce', 'length')}",
+            raise document.wrong(key, f"a multiple of the time step of {written}",
+                                 f"write `{key.rpartition('.')[2]}: {max(round(count), 1) * step:.9g} ps`")  # fmt: skip
+    for key, value in frequent.items():
+        if value is not None and value > keys.produce.length:
+            length = document.values["produce.length"]
+            raise document.wrong(key, f"at most the length of the production, {length}",
                                  "write more often, or make the production longer")  # fmt: skip
 
 
-def _check_guards(document: Document) -> None:
-    low, high = (document.get("guards", "bonds", key) for key in ("min", "max"))
-    if low is not None and low >= (high or 1.6):
-        raise document.wrong(("guards", "bonds", "min"), f"less than max, {high or 1.6}", "common are 0.6 and 1.6")
-    asked = parse_quantity(document.get("dynamics", "temperature"), "temperature")
-    limit = parse_quantity(document.get("guards", "temperature", "max"), "temperature")
+def _check_guards(keys: Keys, document: Document) -> None:
+    bonds, limit, asked = keys.guards.bonds, keys.guards.temperature.max, keys.dynamics.temperature
+    if bonds.min >= bonds.max:
+        raise document.wrong("guards.bonds.min", f"less than max, {bonds.max}", "common are 0.6 and 1.6")
     if asked is not None and limit is not None and limit <= asked:
-        raise document.wrong(("guards", "temperature", "max"), f"more than the {asked:g} K of dynamics.temperature",
+        raise document.wrong("guards.temperature.max", f"more than the {asked:g} K of dynamics.temperature",
                              "leave room for fluctuations: twice the temperature is common")  # fmt: skip
-    if document.get("guards", "uncertainty") is not None:
-        action = document.get("guards", "uncertainty", "action")
-        if action != "off" and not {"max_energy", "max_force"} & set(document.get("guards", "uncertainty")):
-            raise document.error(("guards", "uncertainty"), "no threshold", "max_energy or max_force",
-                                 "add `max_force: 2000 kJ/mol/nm` below it")  # fmt: skip
-        if document.get("potential") is None:
-            raise document.error(("guards", "uncertainty"), "a guard of a committee, in a run without a potential",
-                                 "nothing", "remove it, or add `potential:`")  # fmt: skip
+    spread = keys.guards.uncertainty
+    if spread is not None and spread.action != "off" and not spread.limited:
+        raise document.error("guards.uncertainty", "no threshold", "max_energy or max_force",
+                             "add `max_force: 2000 kJ/mol/nm` below it")  # fmt: skip
+    if spread is not None and keys.potential is None:
+        raise document.error("guards.uncertainty", "a guard of a committee, in a run without a potential",
+                             "nothing", "remove it, or add `potential:`")  # fmt: skip

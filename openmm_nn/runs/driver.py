@@ -33,7 +33,6 @@ __all__ = ["Dynamics", "Intervals", "Stopped"]
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE = 10.0  # kJ/mol/nm, OpenMM's own
 _SECONDS_PER_DAY = float((1.0 * unit.day).value_in_unit(unit.second))
 _NS_PER_PS = float((1.0 * unit.picosecond).value_in_unit(unit.nanosecond))
 
@@ -59,14 +58,15 @@ class Intervals:
     @classmethod
     def of(cls, runfile: RunFile, committee: bool) -> Intervals:
         """Take what a run file gives; the rest follows from the length of the production."""
-        steps = runfile.steps("produce")
-        log = runfile.every("reporters", "log") or min(max(100, steps // 10_000), max(steps, 1))
+        steps, reporters = runfile.steps(runfile.produce.length), runfile.reporters
+        every = None if runfile.uncertainty is None else runfile.uncertainty.every
+        log = runfile.steps(reporters.log) or min(max(100, steps // 10_000), max(steps, 1))
         return cls(
             log=log,
-            trajectory=runfile.every("reporters", "trajectory") or min(max(200, steps // 5_000), max(steps, 1)),
-            checkpoint=runfile.every("reporters", "checkpoint") or max(2000, steps // 1_000),
-            check=runfile.every("guards", "check") or 20,
-            spread=(runfile.every("uncertainty", "every") or log) if committee else 0,
+            trajectory=runfile.steps(reporters.trajectory) or min(max(200, steps // 5_000), max(steps, 1)),
+            checkpoint=runfile.steps(reporters.checkpoint) or max(2000, steps // 1_000),
+            check=runfile.steps(runfile.guards.check) or 20,
+            spread=(runfile.steps(every) or log) if committee else 0,
         )
 
     def next(self, step: int, steps: int) -> int:
@@ -103,6 +103,7 @@ class Dynamics:
         progress: ProgressCallback | None,
     ) -> None:
         self.runfile, self.place, self.topology, self.system, self.context = runfile, place, topology, system, context
+        self.timestep = runfile.dynamics.timestep  # ps
         self.measure = Measure(system, region if 0 < len(region) < system.getNumParticles() else ())
         self.committee = find_committee(system)
         self._check_committee()
@@ -118,11 +119,10 @@ class Dynamics:
 
     def _check_committee(self) -> None:
         """Refuse to leave out in silence what was asked for."""
-        if self.committee is not None or not (
-            self.runfile.given("uncertainty") or self.runfile.guard("uncertainty").limits
-        ):
+        guard = self.runfile.guards.uncertainty
+        if self.committee is not None or not (self.runfile.uncertainty or (guard and guard.limited)):
             return
-        key = "uncertainty" if self.runfile.given("uncertainty") else "guards"
+        key = "uncertainty" if self.runfile.uncertainty else "guards"
         raise self.runfile.error(
             key, got="a committee whose deviation cannot be read: its force is not the native one",
             allowed="the native extension, and one committee in the System",
@@ -144,9 +144,9 @@ class Dynamics:
         if self.committee is not None:
             self._spreads = SpreadFile(self.place)
             self._files.append(self._spreads.file)
-            energy, force = (self.runfile.quantity("uncertainty", f"flag_{name}") for name in ("energy", "force"))
-            if energy is not None or force is not None:
-                self._flagged = FlaggedFrames(self.place, energy, force)
+            asked = self.runfile.uncertainty
+            if asked is not None and (asked.flag_energy is not None or asked.flag_force is not None):
+                self._flagged = FlaggedFrames(self.place, asked.flag_energy, asked.flag_force)
                 self._files += [self._flagged.table, self._flagged.trajectory.file]
         if self._atoms is not None and not self.place.trajectory_topology.exists():
             self._write_subset(self._atoms)
@@ -192,15 +192,14 @@ class Dynamics:
             If the energy is not finite, or a bond of the region is not one any more.
         """
         self._open()
-        iterations = int(self.runfile.get("minimise", "iterations"))
-        if iterations:
+        asked = self.runfile.minimise
+        if asked.iterations:
             started = time.perf_counter()
             before = self._evaluate("minimise", 0)
             self._lines().minimised(0, before.potential, 0.0)
             reporter = _Iterations(self._progress)
-            tolerance = self.runfile.quantity("minimise", "tolerance") or _TOLERANCE
             try:
-                openmm.LocalEnergyMinimizer.minimize(self.context, tolerance, iterations, reporter)
+                openmm.LocalEnergyMinimizer.minimize(self.context, asked.tolerance, asked.iterations, reporter)
             except openmm.OpenMMException as error:
                 self._failed("minimise", reporter.count, error)
             good = self._last_good
@@ -242,10 +241,10 @@ class Dynamics:
             Whether to draw them for the temperature.
         """
         self._open()
-        if velocities and self.runfile.temperature is not None:
-            seed = int(self.runfile.get("dynamics", "seed"))
-            arguments = (seed,) if seed else ()
-            self.context.setVelocitiesToTemperature(self.runfile.temperature * unit.kelvin, *arguments)
+        asked = self.runfile.dynamics
+        if velocities and asked.temperature is not None:
+            arguments = (asked.seed,) if asked.seed else ()
+            self.context.setVelocitiesToTemperature(asked.temperature * unit.kelvin, *arguments)
         self.context.setTime(0.0)
         self.context.setStepCount(0)
         self.watch.begin()
@@ -282,7 +281,7 @@ class Dynamics:
         RunError
             If the disk refuses, or OpenMM fails.
         """
-        steps = self.runfile.steps(stage)
+        steps = self.runfile.stages[stage]
         self._clock = (time.perf_counter(), step)
         if step == 0:
             try:
@@ -310,7 +309,7 @@ class Dynamics:
         if self.committee is not None and self._due(self.intervals.spread, step):
             spread = self._spread = measure_spread(self.committee, self.context)
         state = self._state()
-        sample = self.measure.sample(state, stage, step, step * self.runfile.timestep, spread)
+        sample = self.measure.sample(state, stage, step, step * self.timestep, spread)
         self._pending = state
         return sample
 
@@ -331,7 +330,7 @@ class Dynamics:
             if self._flagged is not None and self._flagged.wants(sample):
                 self._flagged.write(sample, positions_of(self._wrapped()) if wrapped is None else wrapped)
         speed = self._speed(step)
-        left = None if not speed else (steps - step) * self.runfile.timestep * _NS_PER_PS / speed * _SECONDS_PER_DAY
+        left = None if not speed else (steps - step) * self.timestep * _NS_PER_PS / speed * _SECONDS_PER_DAY
         self._tell(
             Progress(
                 stage, step, steps, speed, left, sample.potential, sample.temperature, sample.spread or self._spread
@@ -355,7 +354,7 @@ class Dynamics:
         seconds = time.perf_counter() - started
         if step <= first or seconds <= 0.0:
             return None
-        return (step - first) * self.runfile.timestep * _NS_PER_PS / seconds * _SECONDS_PER_DAY
+        return (step - first) * self.timestep * _NS_PER_PS / seconds * _SECONDS_PER_DAY
 
     # -- what goes wrong --------------------------------------------------------------------------------------------
 
@@ -383,9 +382,9 @@ class Dynamics:
         atoms = bad[:10].tolist() or self._moved(positions)
         names = ", ".join(self._label(atom) for atom in atoms)
         event = Event(
-            "finite", stage, step, step * self.runfile.timestep, math.nan, "all numbers must be finite", tuple(atoms),
+            "finite", stage, step, step * self.timestep, math.nan, "all numbers must be finite", tuple(atoms),
             f"{text.rstrip('.')}. It happened in {stage}, in the steps after {step} "
-            f"({step * self.runfile.timestep:.4g} ps); the atoms that moved most since the last check: {names}. "
+            f"({step * self.timestep:.4g} ps); the atoms that moved most since the last check: {names}. "
             "Look at offending.pdb there: are two atoms too close? A shorter time step, a longer minimisation, or a "
             "potential that knows this chemistry helps.",
         )  # fmt: skip

@@ -10,6 +10,7 @@ from ..units import in_nanometers
 from .directory import RunDirectory
 from .preparation import Prepared
 from .runfile import RunFile
+from .schema import Region
 
 __all__ = ["examine"]
 
@@ -50,17 +51,18 @@ def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[s
     from ..checks.preflight import preflight
 
     atoms = list(prepared.topology.atoms())
+    region = runfile.region or Region()
     periodic = prepared.hybrid is None and prepared.system.usesPeriodicBoundaryConditions()
     report = preflight(
         [atoms[index].element.atomic_number for index in prepared.region],
         prepared.potential,
         np.asarray(in_nanometers(prepared.positions))[list(prepared.region)],
         box=prepared.topology.getPeriodicBoxVectors() if periodic else None,
-        charge=int(runfile.get("region", "charge") or 0),
-        multiplicity=int(runfile.get("region", "multiplicity")),
-        parameters=runfile.get("potential", "parameters"),
-        timestep=runfile.timestep,
-        temperature=runfile.temperature or _TEMPERATURE,
+        charge=region.charge or 0,
+        multiplicity=region.multiplicity,
+        parameters=runfile.potential.parameters if runfile.potential is not None else None,
+        timestep=runfile.dynamics.timestep,
+        temperature=runfile.dynamics.temperature or _TEMPERATURE,
     )
     write_atomically(place.preflight, report.to_json() + "\n")
     failed = [check for check in report.checks if check.verdict == "fail"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from openmm import app
 
 from ..dynamics.guards import (
@@ -17,10 +15,7 @@ from ..dynamics.guards import (
     usual_jump,
 )
 from ..dynamics.samples import Measure
-
-if TYPE_CHECKING:
-    from .runfile import RunFile
-
+from .runfile import RunFile
 
 __all__ = ["make_guards"]
 
@@ -49,26 +44,21 @@ def make_guards(
         Each with its action, ``stop`` or ``record``.
     """
     labels = [f"{atom.residue.name}{atom.residue.id}:{atom.name}" for atom in topology.atoms()]
-    temperature = runfile.temperature
-    found: list[tuple[Guard, str]] = [(FiniteGuard(labels), runfile.guard("finite").action)]
-    jump = runfile.guard("energy_jump")
-    usual = usual_jump(temperature or _DEFAULT_TEMPERATURE, measure.degrees)
-    found.append((EnergyJumpGuard(jump.limits.get("max", usual)), jump.action))
-    force = runfile.guard("force")
-    if force.limits:
-        found.append((ForceGuard(force.limits["max"], region or None, labels), force.action))
-    bonds = runfile.guard("bonds")
+    keys, temperature = runfile.guards, runfile.dynamics.temperature
+    found: list[tuple[Guard, str]] = [(FiniteGuard(labels), keys.finite.action)]
+    jump = keys.energy_jump.max or usual_jump(temperature or _DEFAULT_TEMPERATURE, measure.degrees)
+    found.append((EnergyJumpGuard(jump), keys.energy_jump.action))
+    if keys.force.max is not None:
+        found.append((ForceGuard(keys.force.max, region or None, labels), keys.force.action))
     atoms = region or range(topology.getNumAtoms())
-    found.append((BondGuard(topology, atoms, low=bonds.limits["min"], high=bonds.limits["max"]), bonds.action))
-    hot = runfile.guard("temperature")
-    if "max" in hot.limits:
-        found.append((TemperatureGuard(hot.limits["max"], hot.limits["max"]), hot.action))
+    found.append((BondGuard(topology, atoms, low=keys.bonds.min, high=keys.bonds.max), keys.bonds.action))
+    hot = keys.temperature
+    if hot.max is not None:
+        found.append((TemperatureGuard(hot.max, hot.max), hot.action))
     elif temperature is not None:
         found.append((TemperatureGuard.around(temperature, measure.degrees, measure.region_degrees), hot.action))
-    spread = runfile.guard("uncertainty")
-    if spread.limits:
-        guard = UncertaintyGuard(
-            max_energy=spread.limits.get("max_energy"), max_force=spread.limits.get("max_force"), labels=labels
-        )
+    spread = keys.uncertainty
+    if spread is not None and spread.limited:
+        guard = UncertaintyGuard(max_energy=spread.max_energy, max_force=spread.max_force, labels=labels)
         found.append((guard, spread.action))
     return [(guard, action) for guard, action in found if action != "off"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..systems.hybrid import HybridSystem, create_hybrid_system, select_region
 from ..systems.hybrid.embeddings import find_embedding
 from ..systems.system import create_system
 from .runfile import RunFile
-from .schema import SCHEMA
+from .schema import Region
 from .structures import classical_system, read_structure
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "embedding_options",
     "force_properties",
     "hybrid_options",
-    "integrator_name",
     "make_integrator",
     "prepare",
     "region_options",
@@ -53,6 +52,14 @@ _PROPERTY_VALUES = {
     "UseBlockingSync": _YES_OR_NO,
     "DisablePmeStream": _YES_OR_NO,
 }
+
+# The keys that stand for arguments of the library.
+_KEYS = {
+    **{name: f"region.{name}" for name in ("allow_cuts", "bonded_rule", "charge", "charge_scheme", "embedding",
+                                           "expand", "link", "long_range", "multiplicity", "periodic")},
+    **{name: f"potential.{name}" for name in ("device", "trust", "precision", "threads")},
+    "hydrogen_mass": "forcefield.hydrogen_mass",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,16 +93,15 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def located(runfile: RunFile, *path: str) -> Iterator[None]:
+def located(runfile: RunFile, key: str) -> Iterator[None]:
     """Put file, line and key before what the library says of a value in a run file."""
     try:
         yield
     except RunFileError:
         raise
     except OpenMMNNError as error:
-        section = SCHEMA["properties"].get(path[0], {}).get("properties", {})
-        where = (path[0], error.argument) if error.argument in section else path
-        given = runfile.document.get(*where)
+        where = _KEYS.get(error.argument, key)
+        given = runfile.document.values.get(where)
         shown = "" if given is None or isinstance(given, dict) or repr(given) in error.got else f"{given!r}: "
         raise runfile.document.error(where, shown + error.got, error.allowed, in_keys(error.remedy)) from error
 
@@ -144,25 +150,26 @@ def prepare(runfile: RunFile) -> Prepared:
     """
     structure = read_structure(runfile)
     topology = structure.topology
-    classical = runfile.given("forcefield") or structure.make_system is not None
+    asked = runfile.region or Region()
+    classical = runfile.forcefield is not None or structure.make_system is not None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        potential = read_potential(runfile) if runfile.given("potential") else None
+        potential = read_potential(runfile)
         hybrid = None
         atoms: tuple[int, ...] = ()
         if potential is None:
             system = classical_system(runfile, structure)
         elif classical:
             base = classical_system(runfile, structure)
-            with located(runfile, "region", "select" if runfile.given("region", "select") else "atoms"):
-                region = select_region(topology, base, _selection(runfile), **region_options(runfile))
-                embedding = find_embedding(str(runfile.get("region", "embedding")), **embedding_options(runfile))
+            with located(runfile, "region.select" if asked.select else "region.atoms"):
+                region = select_region(topology, base, asked.selection, **region_options(runfile))
+                embedding = find_embedding(asked.embedding, **embedding_options(runfile))
                 hybrid = create_hybrid_system(
                     topology, base, potential, region, embedding=embedding, **hybrid_options(runfile)
                 )
             system, atoms = hybrid.system, hybrid.region.indices
         else:
-            with located(runfile, "potential", "name"):
+            with located(runfile, "potential.name"):
                 system = create_system(topology, potential, **system_options(runfile))
             atoms = tuple(range(topology.getNumAtoms()))
     said = [in_keys(f"{entry.message}") for entry in caught if issubclass(entry.category, UserWarning)]
@@ -173,16 +180,18 @@ def prepare(runfile: RunFile) -> Prepared:
     return Prepared(topology, structure.positions, system, potential, hybrid, atoms, tuple(dict.fromkeys(said)))
 
 
-def read_potential(runfile: RunFile) -> Potential:
-    """Load the potential of a run file, with its bias if there is one.
+def read_potential(runfile: RunFile) -> Potential | None:
+    """Load the potential of a run file, with its bias if there is one; None for a classical run.
 
     Raises
     ------
     RunFileError
         If there is no such name or file, or it cannot be loaded.
     """
-    name = str(runfile.get("potential", "name"))
-    local = runfile.path("potential", "name")
+    asked = runfile.potential
+    if asked is None:
+        return None
+    name, local = asked.name, runfile.path(asked.name)
     source: str | Path = local if local.is_file() else name
     names = [entry.name for entry in available_potentials()]
     if not local.is_file() and name not in names and find_format(name) is None:
@@ -190,37 +199,34 @@ def read_potential(runfile: RunFile) -> Potential:
         files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         close = similar_names(name, [*names, *files])
         raise runfile.error(
-            "potential", "name", allowed="a model file that exists, or a name that `openmm-nn models` lists",
+            "potential.name", allowed="a model file that exists, or a name that `openmm-nn models` lists",
             remedy=f"did you mean {close[0]}?" if close else "correct the path; it begins where the run file is",
         )  # fmt: skip
-    _check_device(runfile)
-    with located(runfile, "potential", "name"):
-        potential = load_potential(
-            str(source), device=runfile.get("potential", "device"), trust=bool(runfile.get("potential", "trust"))
-        )
-    for key in runfile.get("potential", "parameters") or {}:
+    _check_device(runfile, asked.device)
+    with located(runfile, "potential.name"):
+        potential = load_potential(str(source), device=asked.device, trust=asked.trust)
+    for key in asked.parameters:
         if key not in potential.card.parameters:
             known = ", ".join(potential.card.parameters) or "none"
-            raise runfile.error("potential", "parameters", key, allowed=f"parameters of this potential: {known}",
+            raise runfile.error(f"potential.parameters.{key}", allowed=f"parameters of this potential: {known}",
                                 remedy="remove this line, or correct the name")  # fmt: skip
     _check_committee(runfile, potential)
-    if runfile.given("uncertainty", "bias"):
-        height, width = (runfile.quantity("uncertainty", "bias", key) or 0.0 for key in ("height", "width"))
-        with located(runfile, "uncertainty", "bias"):
-            potential = bias_potential(potential, height=height, width=width)
+    bias = None if runfile.uncertainty is None else runfile.uncertainty.bias
+    if bias is not None:
+        with located(runfile, "uncertainty.bias"):
+            potential = bias_potential(potential, height=bias.height, width=bias.width)
     return potential
 
 
-def _check_device(runfile: RunFile) -> None:
+def _check_device(runfile: RunFile, name: str | None) -> None:
     """Refuse a device that torch does not know, or does not have here."""
-    name = runfile.get("potential", "device")
     if name is None:
         return
     import torch
 
     known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name not in (*known, *(["cuda"] if len(known) > 1 else [])):
-        raise runfile.error("potential", "device", allowed=f"devices of torch on this machine: {', '.join(known)}",
+        raise runfile.error("potential.device", allowed=f"devices of torch on this machine: {', '.join(known)}",
                             remedy="remove this line: the model then runs where the platform does")  # fmt: skip
 
 
@@ -228,71 +234,74 @@ def _check_committee(runfile: RunFile, potential: Potential) -> None:
     """Refuse settings for a committee where there is none."""
     if potential.card.committee_size > 1 and not potential.card.returns_forces:
         return
-    guarded = runfile.given("guards", "uncertainty") and runfile.get("guards", "uncertainty", "action") != "off"
-    for path, asked in ((("uncertainty",), runfile.given("uncertainty")), (("guards", "uncertainty"), guarded)):
+    guard = runfile.guards.uncertainty
+    guarded = guard is not None and guard.action != "off"
+    for key, asked in (("uncertainty", runfile.uncertainty is not None), ("guards.uncertainty", guarded)):
         if asked:
             raise runfile.error(
-                *path, got=f"settings for a committee, and {potential.card.name!r} has no members to compare",
+                key, got=f"settings for a committee, and {potential.card.name!r} has no members to compare",
                 allowed="a committee, such as openmm-nn/hcno-1 or ani2x", remedy="remove this section",
             )  # fmt: skip
 
 
-def _selection(runfile: RunFile) -> Any:
-    select = runfile.get("region", "select")
-    return select if select is not None else runfile.get("region", "atoms")
-
-
 def force_properties(runfile: RunFile) -> dict[str, str]:
     """Return the properties of the potential's force that differ from what is taken anyway."""
-    properties = {}
-    if runfile.get("potential", "precision") != "model":
-        properties["precision"] = str(runfile.get("potential", "precision"))
-    if runfile.get("potential", "threads"):
-        properties["threads"] = str(runfile.get("potential", "threads"))
+    asked, properties = runfile.potential, {}
+    if asked is not None and asked.precision != "model":
+        properties["precision"] = str(asked.precision)
+    if asked is not None and asked.threads:
+        properties["threads"] = str(asked.threads)
     return properties
 
 
+def _chosen(runfile: RunFile, options: Callable[[Region], dict[str, Any]]) -> dict[str, Any]:
+    """Return those options of the region that are not the usual ones."""
+    usual = options(Region())
+    return {name: value for name, value in options(runfile.region or Region()).items() if value != usual[name]}
+
+
 def region_options(runfile: RunFile) -> dict[str, Any]:
-    """Return the options of `select_region`: those that a run file gives."""
-    options = _given(runfile, "expand", "link")
-    if runfile.given("region", "allow_cuts"):
-        options["allow_cuts"] = [tuple(pair) for pair in runfile.get("region", "allow_cuts")]
-    return options
+    """Return the options of `select_region` that differ from its defaults."""
+    return _chosen(runfile, lambda keys: {"expand": keys.expand, "link": keys.link, "allow_cuts": keys.allow_cuts})
 
 
 def embedding_options(runfile: RunFile) -> dict[str, Any]:
-    """Return the options of the embedding: those that a run file gives."""
-    return _given(runfile, "bonded_rule", "charge_scheme", "long_range", "periodic")
+    """Return the options of the embedding that differ from its defaults."""
+    return _chosen(
+        runfile,
+        lambda keys: {
+            "bonded_rule": keys.bonded_rule,
+            "charge_scheme": keys.charge_scheme,
+            "long_range": keys.long_range,
+            "periodic": keys.periodic,
+        },
+    )
 
 
 def hybrid_options(runfile: RunFile) -> dict[str, Any]:
-    """Return the other options of `create_hybrid_system`: those that a run file gives."""
-    options = _given(runfile, "charge", "multiplicity")
+    """Return the other options of `create_hybrid_system` that differ from its defaults."""
+    options = _chosen(runfile, lambda keys: {"charge": keys.charge, "multiplicity": keys.multiplicity})
     properties = force_properties(runfile)
     return {**options, "properties": properties} if properties else options
 
 
-def _given(runfile: RunFile, *names: str) -> dict[str, Any]:
-    options = {name: runfile.document.get("region", name) for name in names}
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def system_options(runfile: RunFile) -> dict[str, Any]:
-    """Return the options of `create_system`."""
-    options = _given(runfile, "charge", "multiplicity", "periodic")
-    mass = runfile.quantity("forcefield", "hydrogen_mass")
-    if mass is not None:
-        options["hydrogen_mass"] = mass
+    """Return the options of `create_system` that differ from its defaults."""
+    options = _chosen(
+        runfile, lambda keys: {"charge": keys.charge, "multiplicity": keys.multiplicity, "periodic": keys.periodic}
+    )
+    if runfile.forcefield is not None and runfile.forcefield.hydrogen_mass is not None:
+        options["hydrogen_mass"] = runfile.forcefield.hydrogen_mass
     properties = force_properties(runfile)
     return {**options, "properties": properties} if properties else options
 
 
 def trajectory_atoms(runfile: RunFile, topology: app.Topology) -> tuple[int, ...] | None:
     """Return the atoms of the trajectory; None if they are all."""
-    select = runfile.get("reporters", "atoms")
+    select = runfile.reporters.atoms
     if select is None or select == "all":
         return None
-    with located(runfile, "reporters", "atoms"):
+    with located(runfile, "reporters.atoms"):
         return select_atoms(topology, select)
 
 
@@ -303,54 +312,49 @@ def _advice(runfile: RunFile, region: tuple[int, ...], topology: app.Topology) -
         atom.index in inside and atom.element is not None and atom.element.atomic_number == 1
         for atom in topology.atoms()
     )
-    if hydrogens and runfile.timestep > _LONG_STEP and runfile.quantity("forcefield", "hydrogen_mass") is None:
+    heavy = runfile.forcefield is not None and runfile.forcefield.hydrogen_mass is not None
+    step = runfile.dynamics.timestep
+    if hydrogens and step > _LONG_STEP and not heavy:
         return [
-            f"dynamics.timestep is {1000 * runfile.timestep:g} fs, and hydrogens of the region move freely: 0.5 fs is "
+            f"dynamics.timestep is {1000 * step:g} fs, and hydrogens of the region move freely: 0.5 fs is "
             "safe, 1 fs usually"
         ]
     return []
 
 
 def _check_ensemble(runfile: RunFile, system: openmm.System) -> None:
-    if runfile.get("dynamics", "ensemble") == "NPT" and not system.usesPeriodicBoundaryConditions():
+    if runfile.dynamics.ensemble == "NPT" and not system.usesPeriodicBoundaryConditions():
         raise runfile.error(
-            "dynamics", "ensemble", allowed="NVE or NVT: this System has no periodic boundary conditions",
+            "dynamics.ensemble", allowed="NVE or NVT: this System has no periodic boundary conditions",
             remedy="choose NVT, or give the box as `structure.box: [3 nm, 3 nm, 3 nm]`",
         )  # fmt: skip
 
 
 def add_barostat(runfile: RunFile, system: openmm.System) -> None:
     """Add the barostat of a run at constant pressure."""
-    if runfile.get("dynamics", "ensemble") != "NPT":
+    dynamics = runfile.dynamics
+    if dynamics.ensemble != "NPT":
         return
     barostat = openmm.MonteCarloBarostat(
-        runfile.quantity("dynamics", "pressure") * unit.bar,
-        runfile.temperature * unit.kelvin,
-        int(runfile.get("dynamics", "barostat_every")),
+        dynamics.pressure * unit.bar, dynamics.temperature * unit.kelvin, dynamics.barostat_every
     )
-    barostat.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    barostat.setRandomNumberSeed(dynamics.seed)
     system.addForce(barostat)
 
 
 def make_integrator(runfile: RunFile) -> openmm.Integrator:
     """Make the integrator of a run file."""
-    step = runfile.timestep * unit.picosecond
-    kind = integrator_name(runfile)
-    if kind == "verlet":
+    dynamics = runfile.dynamics
+    step = dynamics.timestep * unit.picosecond
+    if dynamics.method == "verlet":
         return openmm.VerletIntegrator(step)
-    temperature = runfile.temperature * unit.kelvin
-    friction = (runfile.quantity("dynamics", "friction") or 1.0) / unit.picosecond
-    if kind == "nose-hoover":
+    temperature = dynamics.temperature * unit.kelvin
+    friction = dynamics.friction / unit.picosecond
+    if dynamics.method == "nose-hoover":
         return openmm.NoseHooverIntegrator(temperature, friction, step)
     integrator = openmm.LangevinMiddleIntegrator(temperature, friction, step)
-    integrator.setRandomNumberSeed(int(runfile.get("dynamics", "seed")))
+    integrator.setRandomNumberSeed(dynamics.seed)
     return integrator
-
-
-def integrator_name(runfile: RunFile) -> str:
-    """Return the integrator that was chosen, or follows from the ensemble."""
-    default = "verlet" if runfile.get("dynamics", "ensemble") == "NVE" else "langevin"
-    return str(runfile.get("dynamics", "integrator") or default)
 
 
 def kernel_platforms() -> set[str]:
@@ -375,22 +379,22 @@ def choose_platform(runfile: RunFile) -> tuple[openmm.Platform, dict[str, str]]:
         If this OpenMM, or this build of the package, does not have it, or a property or its value cannot be.
     """
     known = [openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())]
-    name = str(runfile.get("dynamics", "platform"))
+    name: str = runfile.dynamics.platform
     if name == "auto":
         kernels = kernel_platforms()
         name = next((fast for fast in _FASTEST if fast in known and fast in kernels), "CPU")
     if name not in known:
-        raise runfile.error("dynamics", "platform", allowed=f"platforms of this OpenMM: {', '.join(known)}",
+        raise runfile.error("dynamics.platform", allowed=f"platforms of this OpenMM: {', '.join(known)}",
                             remedy="choose one of these, or write `platform: auto`")  # fmt: skip
     platform = openmm.Platform.getPlatformByName(name)
-    properties = {key: str(value) for key, value in (runfile.get("dynamics", "properties") or {}).items()}
+    properties = dict(runfile.dynamics.properties)
     for key, value in properties.items():
         if key not in platform.getPropertyNames():
             names = ", ".join(platform.getPropertyNames()) or "none"
-            raise runfile.error("dynamics", "properties", key, allowed=f"properties of {name}: {names}",
+            raise runfile.error(f"dynamics.properties.{key}", allowed=f"properties of {name}: {names}",
                                 remedy="remove this line, or correct the name")  # fmt: skip
         pattern, words = _PROPERTY_VALUES.get(key, (".*", ""))
         if not re.fullmatch(pattern, value.strip(), re.IGNORECASE):
-            raise runfile.error("dynamics", "properties", key, allowed=words,
+            raise runfile.error(f"dynamics.properties.{key}", allowed=words,
                                 remedy="correct the value; OpenMM would take its default without a word")  # fmt: skip
     return platform, properties

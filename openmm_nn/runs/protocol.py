@@ -169,9 +169,9 @@ def continue_run(
 def _check_length(runfile: RunFile, found: tuple[Point, Path] | None) -> None:
     """Refuse a production that is shorter than what was run of it."""
     point = None if found is None else found[0]
-    if point is not None and point.stage == "produce" and point.step > runfile.steps("produce"):
-        done = f"{point.step * runfile.timestep:g} ps"
-        raise runfile.error("produce", "length", allowed=f"at least the {done} that were run",
+    if point is not None and point.stage == "produce" and point.step > runfile.stages["produce"]:
+        done = f"{point.step * runfile.dynamics.timestep:g} ps"
+        raise runfile.error("produce.length", allowed=f"at least the {done} that were run",
                             remedy="give the length of the whole production")  # fmt: skip
 
 
@@ -206,14 +206,15 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
     _tell(progress, Progress("prepare"))
     platform, properties = choose_platform(runfile)
     prepared = prepare(runfile)
-    stages = [name for name in ("minimise", "equilibrate", "produce") if _has(runfile, name)]
+    planned = {"minimise": runfile.minimise.iterations, **runfile.stages}
+    stages = [name for name, steps in planned.items() if steps]
     record = make_record(runfile, prepared, platform, properties, stages)
     _write_structure(place, prepared.topology, prepared.positions)
     _write_model(place, prepared.potential, prepared.system, record)
     place.write_record(record)
     for text in record["warnings"]:
         _tell(progress, Progress("prepare", note=text))
-    if runfile.get("preflight") and prepared.potential is not None:
+    if runfile.preflight and prepared.potential is not None:
         _tell(progress, Progress("preflight"))
         found = examine(runfile, prepared, place)
         record["warnings"] += found
@@ -222,8 +223,8 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
             _tell(progress, Progress("preflight", note=text))
     dynamics = _dynamics(runfile, place, prepared.topology, prepared.system, prepared.region, progress)
     dynamics.context.setPositions(prepared.positions)
-    for name, value in (runfile.get("potential", "parameters") or {}).items():
-        dynamics.context.setParameter(name, float(value))
+    for name, value in (runfile.potential.parameters if runfile.potential is not None else {}).items():
+        dynamics.context.setParameter(name, value)
     box = prepared.topology.getPeriodicBoxVectors()
     if box is not None and prepared.system.usesPeriodicBoundaryConditions():
         dynamics.context.setPeriodicBoxVectors(*box)
@@ -234,12 +235,6 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
     stage = "equilibrate" if "equilibrate" in stages else "produce"
     dynamics.begin(stage, velocities=True)
     return _finish(dynamics, place, stage, 0)
-
-
-def _has(runfile: RunFile, stage: str) -> bool:
-    if stage == "minimise":
-        return bool(runfile.get("minimise", "iterations"))
-    return runfile.steps(stage) > 0
 
 
 def _finish(dynamics: Dynamics, place: RunDirectory, stage: str, step: int) -> RunResult:
@@ -300,10 +295,10 @@ def _rebuild(
     if not place.system.exists():
         prepared = prepare(runfile)
         if prepared.potential is not None and prepared.potential.sha256 != record.get("model_sha256"):
-            raise runfile.error("potential", "name", got="another model than the run began with",
+            raise runfile.error("potential.name", got="another model than the run began with",
                                 allowed="the same", remedy="restore the old file, or run anew")  # fmt: skip
         return prepared.topology, prepared.system, prepared.region
-    if runfile.get("potential", "trust") and record.get("model_sha256"):
+    if runfile.potential is not None and runfile.potential.trust and record.get("model_sha256"):
         trust_hash(str(record["model_sha256"]))
     reading = app.PDBxFile if place.topology.suffix == ".cif" else app.PDBFile
     with warnings.catch_warnings():

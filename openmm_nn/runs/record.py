@@ -15,7 +15,7 @@ import openmm
 from .._version import __version__
 from ..model.card_values import element_symbol
 from ..systems.hybrid import HybridSystem
-from .preparation import Prepared, integrator_name
+from .preparation import Prepared
 from .runfile import RunFile
 
 __all__ = ["check_unchanged", "make_record", "now", "versions"]
@@ -40,23 +40,26 @@ def versions() -> dict[str, str]:
 
 
 # What makes the System and its dynamics; a run that has begun cannot have others.
-_FIXED: tuple[tuple[str, ...], ...] = (
-    ("structure",),
-    ("forcefield",),
-    ("potential",),
-    ("region",),
-    ("uncertainty", "bias"),
-    ("reporters", "atoms"),
-    *(
-        ("dynamics", key)
-        for key in ("ensemble", "integrator", "temperature", "friction", "timestep", "pressure", "barostat_every")
-    ),
+_FIXED = (
+    "structure",
+    "forcefield",
+    "potential",
+    "region",
+    "uncertainty.bias",
+    "reporters.atoms",
+    "dynamics.ensemble",
+    "dynamics.integrator",
+    "dynamics.temperature",
+    "dynamics.friction",
+    "dynamics.timestep",
+    "dynamics.pressure",
+    "dynamics.barostat_every",
 )
 
 
 def _fixed(runfile: RunFile) -> dict[str, str]:
     """Return a hash of every part that cannot change."""
-    values = {".".join(path): json.dumps(runfile.document.get(*path), sort_keys=True) for path in _FIXED}
+    values = {key: json.dumps(runfile.document.values.get(key), sort_keys=True) for key in _FIXED}
     return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in values.items()}
 
 
@@ -76,11 +79,10 @@ def check_unchanged(runfile: RunFile, record: dict[str, Any]) -> None:
         If a part was changed that has no effect any more, or that would not fit what was run.
     """
     before = record.get("fixed", {})
-    for path in _FIXED:
-        key = ".".join(path)
+    for key in _FIXED:
         if key in before and _fixed(runfile)[key] != before[key]:
             raise runfile.error(
-                *path, got="something else than when the run began",
+                key, got="something else than when the run began",
                 allowed="changes of guards, of intervals, of the platform and of the length of the production",
                 remedy="restore it, or begin a new run in another directory",
             )  # fmt: skip
@@ -112,12 +114,12 @@ def make_record(
     return {
         "openmm_nn": __version__,
         "versions": versions(),
-        "title": runfile.get("title"),
+        "title": runfile.title,
         "platform": platform.getName(),
         "platform_properties": properties,
         "card": None if potential is None else json.loads(potential.card.to_json()),
         "model_sha256": None if potential is None else potential.sha256,
-        "potential": runfile.get("potential", "name") if potential is not None else None,
+        "potential": None if runfile.potential is None else runfile.potential.name,
         "folder": str(runfile.folder.resolve()),
         "fixed": _fixed(runfile),
         "run_file_sha256": hashlib.sha256(runfile.text.encode()).hexdigest(),
@@ -128,7 +130,7 @@ def make_record(
             "atoms": list(prepared.region),
             "elements": elements,
             "formula": _formula(elements, hybrid),
-            "selection": runfile.get("region", "select"),
+            "selection": None if runfile.region is None else runfile.region.select,
         },
         "links": []
         if hybrid is None
@@ -140,15 +142,15 @@ def make_record(
         "boundary": _boundary_rows(hybrid),
         "warnings": list(prepared.warnings),
         "integrator": {
-            "name": integrator_name(runfile),
-            "friction_1/ps": runfile.quantity("dynamics", "friction") or 1.0,
-            "seed": runfile.get("dynamics", "seed"),
+            "name": runfile.dynamics.method,
+            "friction_1/ps": runfile.dynamics.friction,
+            "seed": runfile.dynamics.seed,
         },
-        "ensemble": runfile.get("dynamics", "ensemble"),
-        "temperature": runfile.temperature,
-        "pressure_bar": runfile.quantity("dynamics", "pressure"),
-        "timestep": runfile.timestep,
-        "stages": [{"name": name, "steps": runfile.steps(name)} for name in stages if name != "minimise"],
+        "ensemble": runfile.dynamics.ensemble,
+        "temperature": runfile.dynamics.temperature,
+        "pressure_bar": runfile.dynamics.pressure,
+        "timestep": runfile.dynamics.timestep,
+        "stages": [{"name": name, "steps": steps} for name, steps in runfile.stages.items() if name in stages],
         "status": "running",
         "reason": None,
     }

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from ..errors import RunFileError
-from .crosscheck import check_document
-from .document import Document, read_document
-from .quantities import parse_quantity
-from .schema import SCHEMA
+from .crosscheck import check_keys
+from .document import Document, Place, read_document
+from .schema import HOMES, KEYS, Keys
 
-__all__ = ["GuardChoice", "RunFile"]
-
-
-@dataclass(frozen=True)
-class GuardChoice:
-    """What a run file says of a guard.
-
-    Parameters
-    ----------
-    action
-        ``stop``, ``record`` or ``off``.
-    limits
-        By name: ``min`` and ``max`` of bonds as multiples, energies in kJ/mol, forces in kJ/mol/nm, temperature in K.
-        A limit that was not given is absent.
-    """
-
-    action: str
-    limits: Mapping[str, float]
+__all__ = ["RunFile"]
 
 
-@dataclass(frozen=True)
-class RunFile:
+@dataclass(frozen=True, kw_only=True)
+class RunFile(Keys):
     r"""A run file that can be run.
+
+    Every section and key is an attribute. Quantities are numbers in ps, K, nm, bar, kJ/mol, kJ/mol/nm, 1/ps or dalton;
+    what was left out is its default, or None.
 
     Parameters
     ----------
@@ -53,11 +35,12 @@ class RunFile:
     >>> from openmm_nn.runs import RunFile
     >>> text = "structure: {file: a.pdb}\nforcefield: {files: [amber14-all.xml]}\n"
     >>> text += "dynamics: {timestep: 2 fs, temperature: 300 K}\nproduce: {length: 1 ns}\n"
-    >>> RunFile.parse(text).steps("produce")
-    500000
+    >>> runfile = RunFile.parse(text)
+    >>> runfile.produce.length, runfile.dynamics.ensemble, runfile.minimise.iterations
+    (1000.0, 'NVT', 500)
     """
 
-    document: Document
+    document: Document = field(repr=False)
     folder: Path
     text: str = field(repr=False)
 
@@ -117,49 +100,29 @@ class RunFile:
             If something in it is wrong.
         """
         document = read_document(text, name)
-        check_document(document)
-        return cls(document, Path(folder), text)
+        keys = KEYS.values(document.data, Place(document, homes=HOMES))
+        runfile = cls(**keys, document=document, folder=Path(folder), text=text)
+        check_keys(runfile, document)
+        return runfile
 
-    def get(self, *path: str) -> Any:
-        """Return a value as it was given, or the default of the schema, or None."""
-        value = self.document.get(*path)
-        return _schema(path).get("default") if value is None else value
+    def path(self, name: str) -> Path:
+        """Return the path of a file that the run file names."""
+        return (self.folder / Path(name).expanduser()).resolve()
 
-    def given(self, *path: str) -> bool:
-        """Return whether a key was given."""
-        return self.document.get(*path) is not None
-
-    def quantity(self, *path: str) -> float | None:
-        """Return a quantity in ps, K, nm, bar, kJ/mol, kJ/mol/nm, 1/ps or dalton; None if it was not given."""
-        return parse_quantity(self.get(*path), _schema(path)["x-dimension"])
-
-    def path(self, *path: str | int) -> Path:
-        """Return the path that a key gives."""
-        return (self.folder / Path(str(self.document.get(*path))).expanduser()).resolve()
-
-    def error(self, *path: str | int, allowed: str, remedy: str, got: str | None = None) -> RunFileError:
-        """Make the error of a key, see `Document.error`."""
+    def error(self, key: str, *, allowed: str, remedy: str, got: str | None = None) -> RunFileError:
+        """Make the error of a key such as ``forcefield.files[0]``; the value is shown as it was given."""
         if got is None:
-            return self.document.wrong(path, allowed, remedy)
-        return self.document.error(path, got, allowed, remedy)
+            return self.document.wrong(key, allowed, remedy)
+        return self.document.error(key, got, allowed, remedy)
+
+    def steps(self, time: float | None) -> int:
+        """Return the number of time steps in a time in ps; 0 if there is none."""
+        return round((time or 0.0) / self.dynamics.timestep)
 
     @property
-    def timestep(self) -> float:
-        """Of the integrator, in ps."""
-        return self.quantity("dynamics", "timestep") or 0.0
-
-    @property
-    def temperature(self) -> float | None:
-        """In K; None if it was not given."""
-        return self.quantity("dynamics", "temperature")
-
-    def steps(self, stage: str) -> int:
-        """Return the number of steps of ``equilibrate`` or ``produce``."""
-        return round((self.quantity(stage, "length") or 0.0) / self.timestep)
-
-    def every(self, *path: str) -> int:
-        """Return an interval in steps; 0 if it was not given."""
-        return round((self.quantity(*path) or 0.0) / self.timestep)
+    def stages(self) -> dict[str, int]:
+        """The number of steps of ``equilibrate`` and ``produce``."""
+        return {"equilibrate": self.steps(self.equilibrate.length), "produce": self.steps(self.produce.length)}
 
     def with_length(self, length: str) -> RunFile:
         """Return the run file with another length of the production.
@@ -180,37 +143,10 @@ class RunFile:
             If the length is none, or its line cannot be found.
         """
         lines = self.text.splitlines(keepends=True)
-        index = self.document.line(("produce", "length")) - 1
+        index = self.document.line("produce.length") - 1
         wanted = rf"\g<1>{length}\g<2>"
         lines[index] = re.sub(r"(\blength\s*:\s*)[^,}#\n]*?(\s*(?:[,}#\n]|$))", wanted, lines[index], count=1)
         changed = RunFile.parse("".join(lines), name=self.document.name, folder=self.folder)
-        if changed.document.get("produce", "length") != length:
-            raise self.error("produce", "length", allowed="a value on a line of its own", remedy="change it by hand")
+        if changed.document.values["produce.length"] != length:
+            raise self.error("produce.length", allowed="a value on a line of its own", remedy="change it by hand")
         return changed
-
-    def guard(self, name: str) -> GuardChoice:
-        """Return what is said of a guard.
-
-        Parameters
-        ----------
-        name
-            A key of ``guards``.
-
-        Returns
-        -------
-        GuardChoice
-            Its action and limits.
-        """
-        limits = {}
-        for key, schema in _schema(("guards", name))["properties"].items():
-            value = self.quantity("guards", name, key) if "x-dimension" in schema else self.get("guards", name, key)
-            if key != "action" and value is not None:
-                limits[key] = float(value)
-        return GuardChoice(str(self.get("guards", name, "action")), MappingProxyType(limits))
-
-
-def _schema(path: tuple[str, ...]) -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = SCHEMA
-    for part in path:
-        schema = schema["properties"][part]
-    return schema

@@ -1,12 +1,19 @@
-"""The JSON schema of a run file: every key, what it means and what it may be."""
+"""The keys of a run file: dataclasses from which the check, the JSON schema and the reference are made.
+
+An attribute's annotation says what the key means and may be. Quantities are numbers here, in ps, K, nm, bar, kJ/mol,
+kJ/mol/nm, 1/ps or dalton by their dimension; what was not given is None, or the default.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Annotated, Literal
 
-from .quantities import pattern
+from .rules import Choice, Flag, Items, Number, Quantity, Schema, Section, Table, Text, Whole
 
-__all__ = ["SCHEMA", "STRUCTURE_KINDS"]
+__all__ = ["HOMES", "KEYS", "SCHEMA", "STRUCTURE_KINDS", "Forcefield", "Keys", "Potential", "Region"]
 
 STRUCTURE_KINDS = {
     ".pdb": "pdb",
@@ -20,203 +27,331 @@ STRUCTURE_KINDS = {
 }
 """Kind of structure by the suffix of its file."""
 
-Schema = dict[str, Any]
+_INDEX = Whole("an index", least=0)
 
 
-def _text(description: str, *examples: str) -> Schema:
-    return {"type": "string", "minLength": 1, "description": description, "examples": list(examples)}
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """The atoms, where they are, and for Amber, CHARMM and GROMACS files their force field."""
+
+    file: Annotated[str, Text("PDB, PDBx/mmCIF, Amber prmtop, CHARMM psf or GROMACS top", ("complex.pdb",))]
+    coordinates: Annotated[
+        str | None,
+        Text("inpcrd or rst7 for Amber; gro for GROMACS; crd or pdb for CHARMM", ("complex.inpcrd",)),
+    ] = None
+    parameters: Annotated[
+        tuple[str, ...],
+        Items("CHARMM parameter, topology and stream files", Text("a file", ("par_all36m_prot.prm",))),
+    ] = ()
+    include: Annotated[
+        str | None, Text("the folder with GROMACS's own force field files", ("/usr/share/gromacs/top",))
+    ] = None
+    box: Annotated[
+        tuple[float, float, float] | None,
+        Items("edges of a rectangular box, where the files have none", Quantity("an edge", "length", "3 nm"), least=3,
+              most=3),
+    ] = None  # fmt: skip
+
+    @property
+    def kind(self) -> str | None:
+        """What the file's suffix says that it is; None if it is none of them."""
+        return STRUCTURE_KINDS.get(PurePath(self.file).suffix.lower())
+
+    @property
+    def plain(self) -> bool:
+        """Whether the file has coordinates itself, and no force field."""
+        return self.kind in ("pdb", "pdbx")
 
 
-def _choice(description: str, *values: str, default: str | None = None) -> Schema:
-    schema: Schema = {"type": "string", "enum": list(values), "description": description}
-    return schema if default is None else {**schema, "default": default}
+@dataclass(frozen=True, kw_only=True)
+class Forcefield:
+    """The classical force field and its options."""
+
+    files: Annotated[
+        tuple[str, ...],
+        Items("force field files of OpenMM, or paths of XML files", Text("a file", ("amber14-all.xml",))),
+    ] = ()
+    nonbonded: Annotated[
+        Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"] | None,
+        Choice("how nonbonded interactions are cut"),
+    ] = None
+    cutoff: Annotated[float | None, Quantity("distance at which direct interactions end", "length", "1 nm")] = None
+    switch: Annotated[
+        float | None, Quantity("distance at which Lennard-Jones begins to be switched off", "length", "0.9 nm")
+    ] = None
+    constraints: Annotated[
+        Literal["none", "h-bonds", "all-bonds", "h-angles"],
+        Choice("bonds that are kept rigid; inside the region none is"),
+    ] = "none"
+    rigid_water: Annotated[bool, Flag("whether water is rigid")] = True
+    hydrogen_mass: Annotated[
+        float | None,
+        Quantity("mass of hydrogens outside water, taken from their heavy atoms", "mass", "1.5 dalton",
+                 most="4.5 dalton"),
+    ] = None  # fmt: skip
+    ewald_tolerance: Annotated[float | None, Number("of Ewald methods", above=0, most=0.1, shown=0.0005)] = None
+    dispersion_correction: Annotated[bool | None, Flag("long-range correction of Lennard-Jones")] = None
 
 
-def _flag(description: str, default: bool | None = None) -> Schema:
-    schema: Schema = {"type": "boolean", "description": description}
-    return schema if default is None else {**schema, "default": default}
+@dataclass(frozen=True, kw_only=True)
+class Potential:
+    """The neural potential; leave the section out for a classical run."""
+
+    name: Annotated[
+        str,
+        Text("a name that `openmm-nn models` lists, or the path of a model file", ("openmm-nn/hcno-1", "model.pt")),
+    ]
+    trust: Annotated[bool, Flag("whether code inside a foreign checkpoint may run while it is read")] = False
+    device: Annotated[str | None, Text("torch device; by default that of the platform", ("cpu", "cuda:0"))] = None
+    precision: Annotated[
+        Literal["model", "single", "double"], Choice("in which the model is evaluated; model: as its card says")
+    ] = "model"
+    threads: Annotated[int, Whole("threads of torch; 0: as many as the engine thinks right", least=0)] = 0
+    parameters: Annotated[Mapping[str, float], Table("values of the potential's own parameters", Number(""))] = field(
+        default_factory=dict
+    )
 
 
-def _whole(description: str, minimum: int | None = None, default: int | None = None) -> Schema:
-    schema: Schema = {"type": "integer", "description": description}
-    if minimum is not None:
-        schema["minimum"] = minimum
-    return schema if default is None else {**schema, "default": default}
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """The atoms that the potential describes; the force field describes the rest."""
+
+    select: Annotated[str | None, Text("MDTraj selection", ("resname LIG", "all"))] = None
+    atoms: Annotated[tuple[int, ...], Items("atom indices, from 0, instead of a selection", _INDEX)] = ()
+    expand: Annotated[Literal["residue", "molecule"] | None, Choice("fill up to whole residues or molecules")] = None
+    charge: Annotated[
+        int | None, Whole("formal charge in e; by default the rounded sum of the classical charges")
+    ] = None  # fmt: skip
+    multiplicity: Annotated[int, Whole("spin multiplicity", least=1)] = 1
+    embedding: Annotated[str, Text("how the environment acts on the region", ("mechanical",))] = "mechanical"
+    bonded_rule: Annotated[
+        Literal["capped", "all-atoms", "gromacs"], Choice("which bonded terms the potential replaces")
+    ] = "capped"
+    link: Annotated[Literal["fixed", "ratio"], Choice("how link atoms are placed")] = "fixed"
+    charge_scheme: Annotated[Literal["none", "z1", "rc", "rcd", "cs"], Choice("charges at cut bonds")] = "none"
+    allow_cuts: Annotated[
+        tuple[tuple[int, int], ...],
+        Items("bonds that are cut on purpose although they should not be",
+              Items("a pair of atom indices", _INDEX, least=2, most=2), least=0),
+    ] = ()  # fmt: skip
+    periodic: Annotated[
+        bool | None,
+        Flag("whether the potential is given the box; by default where it describes everything and its card allows it"),
+    ] = None
+    long_range: Annotated[
+        bool | None,
+        Flag("whether the potential itself contains the region's periodic images, where its card does not say"),
+    ] = None
+
+    @property
+    def selection(self) -> str | tuple[int, ...]:
+        """The selection, or the indices, which are none if neither was given."""
+        return self.select or self.atoms
 
 
-def _quantity(dimension: str, description: str, example: str, *, zero: bool = False, most: str | None = None) -> Schema:
-    """Return the schema of a quantity; ``x-...`` are what JSON schema has no word for."""
-    schema: Schema = {
-        "type": "string",
-        "pattern": pattern(dimension),
-        "description": description,
-        "examples": [example],
-        "x-dimension": dimension,
-        "x-zero": zero,
-    }
-    return schema if most is None else {**schema, "x-most": most}
+@dataclass(frozen=True, kw_only=True)
+class Dynamics:
+    """Ensemble, integrator and where it runs."""
+
+    ensemble: Annotated[Literal["NVE", "NVT", "NPT"], Choice("NVE, NVT or NPT")] = "NVT"
+    integrator: Annotated[
+        Literal["langevin", "nose-hoover", "verlet"] | None,
+        Choice("langevin and nose-hoover keep the temperature, verlet the energy"),
+    ] = None
+    temperature: Annotated[
+        float | None, Quantity("of the thermostat, and of the first velocities", "temperature", "300 K")
+    ] = None
+    friction: Annotated[float, Quantity("friction, or collision frequency of nose-hoover", "rate", "1 /ps")] = 1.0
+    timestep: Annotated[
+        float,
+        Quantity("0.5 fs where bonds of hydrogen move freely, as they do in the region", "time", "0.5 fs",
+                 most="10 fs"),
+    ]  # fmt: skip
+    pressure: Annotated[float | None, Quantity("of the barostat", "pressure", "1 bar")] = None
+    barostat_every: Annotated[int, Whole("steps between attempts to change the volume", least=1)] = 25
+    seed: Annotated[int, Whole("of velocities, thermostat and barostat; 0: another one each time", least=0)] = 1
+    platform: Annotated[
+        Literal["auto", "Reference", "CPU", "OpenCL", "CUDA", "HIP"],
+        Choice("of OpenMM; auto: CUDA where it and this build's kernels for it are there, otherwise CPU"),
+    ] = "auto"
+    properties: Annotated[
+        Mapping[str, str], Table("properties of OpenMM's platform, such as Threads: \"2\"", Text(""))
+    ] = field(default_factory=dict)  # fmt: skip
+
+    @property
+    def method(self) -> str:
+        """The integrator that was chosen, or that follows from the ensemble."""
+        return self.integrator or ("verlet" if self.ensemble == "NVE" else "langevin")
 
 
-def _list(description: str, items: Schema, *, least: int = 1, most: int | None = None) -> Schema:
-    schema: Schema = {"type": "array", "items": items, "minItems": least, "description": description}
-    return schema if most is None else {**schema, "maxItems": most}
+@dataclass(frozen=True, kw_only=True)
+class Minimise:
+    """Before the first step."""
+
+    iterations: Annotated[
+        int, Whole("at most so many, in each of OpenMM's rounds if there are constraints; 0: none", least=0)
+    ] = 500
+    tolerance: Annotated[
+        float, Quantity("root mean square force at which it ends", "force", "10 kJ/mol/nm")
+    ] = 10.0  # fmt: skip
 
 
-def _section(description: str, required: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Equilibrate:
+    """Dynamics before anything is kept."""
+
+    length: Annotated[float, Quantity("how long", "time", "5 ps", zero=True)]
 
 
-def _guard(description: str, action: str, **properties: Schema) -> Schema:
-    section = _section(description)
-    chosen = _choice("what happens when it trips", "stop", "record", "off", default=action)
-    section["properties"] = {"action": chosen, **properties}
-    return section
+@dataclass(frozen=True, kw_only=True)
+class Produce:
+    """Dynamics that is kept."""
+
+    length: Annotated[float, Quantity("how long", "time", "10 ps")]
 
 
-_STRUCTURE = _section(
-    "the atoms, where they are, and for Amber, CHARMM and GROMACS files their force field",
-    ("file",),
-    file=_text("PDB, PDBx/mmCIF, Amber prmtop, CHARMM psf or GROMACS top", "complex.pdb"),
-    coordinates=_text("inpcrd or rst7 for Amber; gro for GROMACS; crd or pdb for CHARMM", "complex.inpcrd"),
-    parameters=_list("CHARMM parameter, topology and stream files", _text("a file", "par_all36m_prot.prm")),
-    include=_text("the folder with GROMACS's own force field files", "/usr/share/gromacs/top"),
-    box=_list("edges of a rectangular box, where the files have none",
-              _quantity("length", "an edge", "3 nm"), least=3, most=3),
-)  # fmt: skip
-_FORCEFIELD = _section(
-    "the classical force field and its options",
-    files=_list("force field files of OpenMM, or paths of XML files", _text("a file", "amber14-all.xml")),
-    nonbonded=_choice("how nonbonded interactions are cut", "NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald",
-                      "PME", "LJPME"),
-    cutoff=_quantity("length", "distance at which direct interactions end", "1 nm"),
-    switch=_quantity("length", "distance at which Lennard-Jones begins to be switched off", "0.9 nm"),
-    constraints=_choice("bonds that are kept rigid; inside the region none is", "none", "h-bonds", "all-bonds",
-                        "h-angles", default="none"),
-    rigid_water=_flag("whether water is rigid", True),
-    hydrogen_mass=_quantity("mass", "mass of hydrogens outside water, taken from their heavy atoms", "1.5 dalton",
-                            most="4.5 dalton"),
-    ewald_tolerance={"type": "number", "exclusiveMinimum": 0, "maximum": 0.1, "description": "of Ewald methods",
-                     "examples": [0.0005]},
-    dispersion_correction=_flag("long-range correction of Lennard-Jones"),
-)  # fmt: skip
-_POTENTIAL = _section(
-    "the neural potential; leave the section out for a classical run",
-    ("name",),
-    name=_text("a name that `openmm-nn models` lists, or the path of a model file", "openmm-nn/hcno-1", "model.pt"),
-    trust=_flag("whether code inside a foreign checkpoint may run while it is read", False),
-    device=_text("torch device; by default that of the platform", "cpu", "cuda:0"),
-    precision=_choice("in which the model is evaluated; model: as its card says", "model", "single", "double",
-                      default="model"),
-    threads=_whole("threads of torch; 0: as many as the engine thinks right", 0, 0),
-    parameters={"type": "object", "additionalProperties": {"type": "number"},
-                "description": "values of the potential's own parameters"},
-)  # fmt: skip
-_REGION = _section(
-    "the atoms that the potential describes; the force field describes the rest",
-    select=_text("MDTraj selection", "resname LIG", "all"),
-    atoms=_list("atom indices, from 0, instead of a selection", _whole("an index", 0)),
-    expand=_choice("fill up to whole residues or molecules", "residue", "molecule"),
-    charge=_whole("formal charge in e; by default the rounded sum of the classical charges"),
-    multiplicity=_whole("spin multiplicity", 1, 1),
-    embedding=_text("how the environment acts on the region", "mechanical"),
-    bonded_rule=_choice("which bonded terms the potential replaces", "capped", "all-atoms", "gromacs",
-                        default="capped"),
-    link=_choice("how link atoms are placed", "fixed", "ratio", default="fixed"),
-    charge_scheme=_choice("charges at cut bonds", "none", "z1", "rc", "rcd", "cs", default="none"),
-    allow_cuts=_list("bonds that are cut on purpose although they should not be",
-                     _list("a pair of atom indices", _whole("an index", 0), least=2, most=2), least=0),
-    periodic=_flag("whether the potential is given the box", False),
-    long_range=_flag("whether the potential itself contains the region's periodic images, where its card does not say"),
-)  # fmt: skip
-_DYNAMICS = _section(
-    "ensemble, integrator and where it runs",
-    ("timestep",),
-    ensemble=_choice("NVE, NVT or NPT", "NVE", "NVT", "NPT", default="NVT"),
-    integrator=_choice("langevin and nose-hoover keep the temperature, verlet the energy", "langevin", "nose-hoover",
-                       "verlet"),
-    temperature=_quantity("temperature", "of the thermostat, and of the first velocities", "300 K"),
-    friction=_quantity("rate", "friction, or collision frequency of nose-hoover", "1 /ps"),
-    timestep=_quantity("time", "0.5 fs where bonds of hydrogen move freely, as they do in the region", "0.5 fs",
-                       most="10 fs"),
-    pressure=_quantity("pressure", "of the barostat", "1 bar"),
-    barostat_every=_whole("steps between attempts to change the volume", 1, 25),
-    seed=_whole("of velocities, thermostat and barostat; 0: another one each time", 0, 1),
-    platform=_choice("of OpenMM; auto: CUDA where it and this build's kernels for it are there, otherwise CPU", "auto",
-                     "Reference", "CPU", "OpenCL", "CUDA", "HIP", default="auto"),
-    properties={"type": "object", "additionalProperties": {"type": "string"},
-                "description": "properties of OpenMM's platform, such as Threads: \"2\""},
-)  # fmt: skip
-_REPORTERS = _section(
-    "what is written, and how often",
-    log=_quantity("time", "between lines of log.csv", "0.05 ps"),
-    trajectory=_quantity("time", "between frames of trajectory.xtc", "0.1 ps"),
-    checkpoint=_quantity("time", "between points from which the run can go on", "1 ps"),
-    atoms=_text("MDTraj selection of the atoms in the trajectory; by default all", "not water"),
-)
-_GUARDS = _section(
-    "what is watched while it runs",
-    check=_quantity("time", "between checks", "0.005 ps"),
-    finite=_guard("numbers that are not finite", "stop"),
-    energy_jump=_guard("a jump of the total energy from one check to the next", "stop",
-                       max=_quantity("energy", "largest jump; by default ten times its usual size", "1000 kJ/mol")),
-    force=_guard("a force on an atom of the region outside its range; not watched unless max is given", "stop",
-                 max=_quantity("force", "largest force", "100000 kJ/mol/nm")),
-    bonds=_guard("a bond of the region outside its range", "stop",
-                 min={"type": "number", "exclusiveMinimum": 0, "default": 0.6,
-                      "description": "shortest, as a multiple of the sum of covalent radii"},
-                 max={"type": "number", "exclusiveMinimum": 1, "default": 1.6,
-                      "description": "longest, as a multiple of the sum of covalent radii"}),
-    temperature=_guard("temperature run-away, of everything or of the region", "stop",
-                       max=_quantity("temperature", "largest; by default ten standard deviations more than asked for",
-                                     "600 K")),
-    uncertainty=_guard("deviation of a committee over a threshold", "stop",
-                       max_energy=_quantity("energy", "largest sigma_E", "50 kJ/mol"),
-                       max_force=_quantity("force", "largest sigma_F of an atom", "2000 kJ/mol/nm")),
-)  # fmt: skip
-_UNCERTAINTY = _section(
-    "deviation of the members of a committee",
-    every=_quantity("time", "between lines of uncertainty.csv; by default with every line of the log", "0.05 ps"),
-    flag_energy=_quantity("energy", "frames with a larger sigma_E are kept in flagged.xtc", "20 kJ/mol"),
-    flag_force=_quantity("force", "frames with a larger sigma_F are kept in flagged.xtc", "1000 kJ/mol/nm"),
-    bias=_section("uncertainty-driven dynamics: an energy that falls where the committee disagrees",
-                  ("height", "width"),
-                  height=_quantity("energy", "depth of the bias", "10 kJ/mol"),
-                  width=_quantity("energy", "sigma_E per square root of the number of atoms at which it has grown to "
-                                            "63 % of its depth", "1 kJ/mol")),
-)  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Reporters:
+    """What is written, and how often."""
+
+    log: Annotated[float | None, Quantity("between lines of log.csv", "time", "0.05 ps")] = None
+    trajectory: Annotated[float | None, Quantity("between frames of trajectory.xtc", "time", "0.1 ps")] = None
+    checkpoint: Annotated[float | None, Quantity("between points from which the run can go on", "time", "1 ps")] = None
+    atoms: Annotated[
+        str | None, Text("MDTraj selection of the atoms in the trajectory; by default all", ("not water",))
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiniteGuard:
+    """Numbers that are not finite."""
+
+    action: Annotated[Literal["stop", "record", "off"], Choice("what happens when it trips")] = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyJumpGuard(FiniteGuard):
+    """A jump of the total energy from one check to the next."""
+
+    max: Annotated[
+        float | None, Quantity("largest jump; by default ten times its usual size", "energy", "1000 kJ/mol")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForceGuard(FiniteGuard):
+    """A force on an atom of the region outside its range; not watched unless max is given."""
+
+    max: Annotated[float | None, Quantity("largest force", "force", "100000 kJ/mol/nm")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BondsGuard(FiniteGuard):
+    """A bond of the region outside its range."""
+
+    min: Annotated[float, Number("shortest, as a multiple of the sum of covalent radii", above=0)] = 0.6
+    max: Annotated[float, Number("longest, as a multiple of the sum of covalent radii", above=1)] = 1.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperatureGuard(FiniteGuard):
+    """Temperature run-away, of everything or of the region."""
+
+    max: Annotated[
+        float | None,
+        Quantity("largest; by default ten standard deviations more than asked for", "temperature", "600 K"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncertaintyGuard(FiniteGuard):
+    """Deviation of a committee over a threshold."""
+
+    max_energy: Annotated[float | None, Quantity("largest sigma_E", "energy", "50 kJ/mol")] = None
+    max_force: Annotated[float | None, Quantity("largest sigma_F of an atom", "force", "2000 kJ/mol/nm")] = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a threshold."""
+        return self.max_energy is not None or self.max_force is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """What is watched while it runs."""
+
+    check: Annotated[float | None, Quantity("between checks", "time", "0.005 ps")] = None
+    finite: FiniteGuard = FiniteGuard()
+    energy_jump: EnergyJumpGuard = EnergyJumpGuard()
+    force: ForceGuard = ForceGuard()
+    bonds: BondsGuard = BondsGuard()
+    temperature: TemperatureGuard = TemperatureGuard()
+    uncertainty: UncertaintyGuard | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bias:
+    """Uncertainty-driven dynamics: an energy that falls where the committee disagrees."""
+
+    height: Annotated[float, Quantity("depth of the bias", "energy", "10 kJ/mol")]
+    width: Annotated[
+        float,
+        Quantity("sigma_E per square root of the number of atoms at which it has grown to 63 % of its depth", "energy",
+                 "1 kJ/mol"),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """Deviation of the members of a committee."""
+
+    every: Annotated[
+        float | None,
+        Quantity("between lines of uncertainty.csv; by default with every line of the log", "time", "0.05 ps"),
+    ] = None
+    flag_energy: Annotated[
+        float | None, Quantity("frames with a larger sigma_E are kept in flagged.xtc", "energy", "20 kJ/mol")
+    ] = None
+    flag_force: Annotated[
+        float | None, Quantity("frames with a larger sigma_F are kept in flagged.xtc", "force", "1000 kJ/mol/nm")
+    ] = None
+    bias: Bias | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """A simulation, from a structure to a trajectory."""
+
+    version: Annotated[int, Whole("of this format", least=1, most=1)] = 1
+    title: Annotated[str | None, Text("what the run is for", ("the ligand in water",))] = None
+    structure: Structure
+    forcefield: Forcefield | None = None
+    potential: Potential | None = None
+    region: Region | None = None
+    dynamics: Dynamics
+    minimise: Minimise = Minimise()
+    equilibrate: Equilibrate = Equilibrate(length=0.0)
+    produce: Produce
+    reporters: Reporters = Reporters()
+    guards: Guards = Guards()
+    uncertainty: Uncertainty | None = None
+    preflight: Annotated[bool, Flag("whether the potential is examined first")] = False
+
+
+KEYS = Section.of(Keys)
+"""The rule of a whole run file."""
+
+HOMES = {
+    key: f"{name}.{key}"
+    for name, rule in reversed(list(KEYS.rules.items()))
+    if isinstance(rule, Section)
+    for key in rule.rules
+}
+"""The section in which a key is looked for first, by its name."""
 
 SCHEMA: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Run file of openmm_nn",
-    **_section(
-        "a simulation, from a structure to a trajectory",
-        ("structure", "dynamics", "produce"),
-        version={"type": "integer", "enum": [1], "default": 1, "description": "of this format"},
-        title=_text("what the run is for", "the ligand in water"),
-        structure=_STRUCTURE,
-        forcefield=_FORCEFIELD,
-        potential=_POTENTIAL,
-        region=_REGION,
-        dynamics=_DYNAMICS,
-        minimise=_section(
-            "before the first step",
-            iterations=_whole("at most so many, in each of OpenMM's rounds if there are constraints; 0: none", 0, 500),
-            tolerance=_quantity("force", "root mean square force at which it ends", "10 kJ/mol/nm"),
-        ),
-        equilibrate=_section(
-            "dynamics before anything is kept", ("length",), length=_quantity("time", "how long", "5 ps", zero=True)
-        ),
-        produce=_section("dynamics that is kept", ("length",), length=_quantity("time", "how long", "10 ps")),
-        reporters=_REPORTERS,
-        guards=_GUARDS,
-        uncertainty=_UNCERTAINTY,
-        preflight=_flag("whether the potential is examined first", False),
-    ),
+    **KEYS.schema(),
 }
-"""The schema, draft 2020-12. The validator of run files reads it too."""
+"""The schema, draft 2020-12, written from the dataclasses."""

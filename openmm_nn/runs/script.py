@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .driver import Intervals
 from .preparation import (
     Prepared,
     choose_platform,
     embedding_options,
     hybrid_options,
-    integrator_name,
     prepare,
     region_options,
     system_options,
 )
 from .runfile import RunFile
-from .schema import STRUCTURE_KINDS
 from .structures import forcefield_options
 
 __all__ = ["as_python"]
@@ -63,7 +59,7 @@ def as_python(runfile: RunFile) -> str:
     prepared = prepare(runfile)
     parts = [
         _HEAD.format(
-            title=runfile.get("title") or "A simulation.",
+            title=runfile.title or "A simulation.",
             name=runfile.document.name,
             folder=str(runfile.folder.resolve()),
         ),
@@ -75,8 +71,7 @@ def as_python(runfile: RunFile) -> str:
     return "\n".join(parts)
 
 
-def _path(runfile: RunFile, *keys: str | int) -> str:
-    given = str(runfile.document.get(*keys))
+def _path(given: str) -> str:
     return f"str(Path({given!r}).expanduser())" if given.startswith("~") else f"str(HERE / {given!r})"
 
 
@@ -91,46 +86,42 @@ def _call(name: str, *arguments: str, **options: str) -> str:
 
 
 def _structure(runfile: RunFile) -> str:
-    kind = STRUCTURE_KINDS[runfile.path("structure", "file").suffix.lower()]
-    file = _path(runfile, "structure", "file")
+    keys = runfile.structure
+    file = _path(keys.file)
     box = []
-    if runfile.given("structure", "box"):
-        a, b, c = _edges(runfile)
+    if keys.box is not None:
+        a, b, c = keys.box
         vectors = f"openmm.Vec3({a}, 0, 0), openmm.Vec3(0, {b}, 0), openmm.Vec3(0, 0, {c})"
         box = [f"box = [{vectors}] * unit.nanometer"]
-    if kind in ("pdb", "pdbx"):
-        reader = "app.PDBFile" if kind == "pdb" else "app.PDBxFile"
+    if keys.coordinates is None:
+        reader = "app.PDBFile" if keys.kind == "pdb" else "app.PDBxFile"
         lines = [f"structure = {reader}({file})", "topology, positions = structure.topology, structure.positions"]
         if box:
             lines += [*box, "topology.setPeriodicBoxVectors(box)"]
         return _text(lines)
-    coordinates = _path(runfile, "structure", "coordinates")
-    if kind == "amber":
+    coordinates = _path(keys.coordinates)
+    if keys.kind == "amber":
         lines = [
             f"coordinates = app.AmberInpcrdFile({coordinates})",
             *(box or ["box = coordinates.boxVectors"]),
             f"structure = app.AmberPrmtopFile({file}, periodicBoxVectors=box)",
         ]
-    elif kind == "gromacs":
-        include = ""
-        if runfile.given("structure", "include"):
-            include = f", includeDir={_path(runfile, 'structure', 'include')}"
+    elif keys.kind == "gromacs":
+        include = "" if keys.include is None else f", includeDir={_path(keys.include)}"
         lines = [
             f"coordinates = app.GromacsGroFile({coordinates})",
             *(box or ["box = coordinates.getPeriodicBoxVectors()"]),
             f"structure = app.GromacsTopFile({file}, periodicBoxVectors=box{include})",
         ]
     else:
-        suffix = runfile.path("structure", "coordinates").suffix.lower()
+        suffix = runfile.path(keys.coordinates).suffix.lower()
         reader = {".pdb": "app.PDBFile", ".cif": "app.PDBxFile"}.get(suffix, "app.CharmmCrdFile")
         known = "None" if reader == "app.CharmmCrdFile" else "coordinates.topology.getPeriodicBoxVectors()"
-        count = len(runfile.get("structure", "parameters"))
-        files = [_path(runfile, "structure", "parameters", index) for index in range(count)]
         lines = [
             f"coordinates = {reader}({coordinates})",
             *(box or [f"box = {known}"]),
             f"structure = app.CharmmPsfFile({file}, periodicBoxVectors=box)",
-            _call("parameters = app.CharmmParameterSet", *files),
+            _call("parameters = app.CharmmParameterSet", *map(_path, keys.parameters)),
         ]
     return _text([*lines, "topology, positions = structure.topology, coordinates.positions"])
 
@@ -139,36 +130,27 @@ def _text(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _edges(runfile: RunFile) -> list[float]:
-    from .quantities import parse_quantity
-
-    return [parse_quantity(edge, "length") or 0.0 for edge in runfile.get("structure", "box")]
-
-
 def _system(runfile: RunFile, prepared: Prepared) -> str:
     lines = []
-    kind = STRUCTURE_KINDS[runfile.path("structure", "file").suffix.lower()]
+    structure, forcefield = runfile.structure, runfile.forcefield
     options = {name: option.text for name, option in forcefield_options(runfile, prepared.topology).items()}
-    classical = runfile.given("forcefield") or kind not in ("pdb", "pdbx")
-    if classical and kind in ("pdb", "pdbx"):
-        count = len(runfile.get("forcefield", "files"))
-        files = [_forcefield_file(runfile, index) for index in range(count)]
+    if structure.plain and forcefield is not None:
+        files = [_path(name) if runfile.path(name).is_file() else repr(name) for name in forcefield.files]
         lines.append(_call("forcefield = app.ForceField", *files))
         lines.append(_call("classical = forcefield.createSystem", "topology", **options))
-    elif classical:
-        first = ("parameters",) if kind == "charmm" else ()
+    elif not structure.plain:
+        first = ("parameters",) if structure.kind == "charmm" else ()
         lines.append(_call("classical = structure.createSystem", *first, **options))
-    correction = runfile.get("forcefield", "dispersion_correction")
-    if classical and correction is not None:
+    if forcefield is not None and forcefield.dispersion_correction is not None:
         lines += [
             "for force in classical.getForces():",
             "    if isinstance(force, openmm.NonbondedForce):",
-            f"        force.setUseDispersionCorrection({bool(correction)})",
+            f"        force.setUseDispersionCorrection({forcefield.dispersion_correction})",
         ]
     lines += _potential(runfile)
     if prepared.hybrid is not None:
-        region = runfile.get("region", "select")
-        chosen = repr(region) if region is not None else repr(list(runfile.get("region", "atoms")))
+        selection = () if runfile.region is None else runfile.region.selection
+        chosen = repr(list(selection) if isinstance(selection, tuple) else selection)
         chosen_by = {name: repr(value) for name, value in region_options(runfile).items()}
         lines.append(f"region = {_call('openmm_nn.select_region', 'topology', 'classical', chosen, **chosen_by)}")
         extra = {name: repr(value) for name, value in hybrid_options(runfile).items()}
@@ -186,7 +168,7 @@ def _system(runfile: RunFile, prepared: Prepared) -> str:
 
 
 def _embedding(runfile: RunFile) -> str:
-    name = str(runfile.get("region", "embedding"))
+    name = "mechanical" if runfile.region is None else runfile.region.embedding
     options = {key: repr(value) for key, value in embedding_options(runfile).items()}
     if not options:
         return repr(name)
@@ -195,73 +177,60 @@ def _embedding(runfile: RunFile) -> str:
     return _call("openmm_nn.systems.hybrid.embeddings.find_embedding", repr(name), **options)
 
 
-def _forcefield_file(runfile: RunFile, index: int) -> str:
-    name = str(runfile.document.get("forcefield", "files", index))
-    local = runfile.path("forcefield", "files", index).is_file()
-    return _path(runfile, "forcefield", "files", index) if local else repr(name)
-
-
 def _potential(runfile: RunFile) -> list[str]:
-    if not runfile.given("potential"):
+    keys = runfile.potential
+    if keys is None:
         return []
-    name = repr(str(runfile.get("potential", "name")))
-    if runfile.path("potential", "name").is_file():
-        name = _path(runfile, "potential", "name")
-    options = {}
-    if runfile.get("potential", "device") is not None:
-        options["device"] = repr(runfile.get("potential", "device"))
-    if runfile.get("potential", "trust"):
+    name = _path(keys.name) if runfile.path(keys.name).is_file() else repr(keys.name)
+    options = {} if keys.device is None else {"device": repr(keys.device)}
+    if keys.trust:
         options["trust"] = "True"
     lines = [f"potential = {_call('openmm_nn.load_potential', name, **options)}"]
-    if runfile.given("uncertainty", "bias"):
-        height, width = (runfile.quantity("uncertainty", "bias", key) for key in ("height", "width"))
-        lines.append(f"potential = dynamics.bias_potential(potential, height={height!r}, width={width!r})")
+    bias = None if runfile.uncertainty is None else runfile.uncertainty.bias
+    if bias is not None:
+        lines.append(f"potential = dynamics.bias_potential(potential, height={bias.height!r}, width={bias.width!r})")
     return lines
 
 
 def _dynamics(runfile: RunFile) -> str:
     lines = []
-    seed = int(runfile.get("dynamics", "seed"))
-    temperature = runfile.temperature
-    if runfile.get("dynamics", "ensemble") == "NPT":
-        pressure = runfile.quantity("dynamics", "pressure")
+    keys = runfile.dynamics
+    if keys.ensemble == "NPT":
         lines += [
-            f"barostat = openmm.MonteCarloBarostat({pressure!r} * unit.bar, {temperature!r} * unit.kelvin, "
-            f"{int(runfile.get('dynamics', 'barostat_every'))})",
-            f"barostat.setRandomNumberSeed({seed})",
+            f"barostat = openmm.MonteCarloBarostat({keys.pressure!r} * unit.bar, {keys.temperature!r} * unit.kelvin, "
+            f"{keys.barostat_every})",
+            f"barostat.setRandomNumberSeed({keys.seed})",
             "system.addForce(barostat)",
         ]
-    step = f"{runfile.timestep!r} * unit.picosecond"
-    friction = f"{runfile.quantity('dynamics', 'friction') or 1.0!r} / unit.picosecond"
-    kind = integrator_name(runfile)
-    if kind == "verlet":
+    step = f"{keys.timestep!r} * unit.picosecond"
+    friction = f"{keys.friction!r} / unit.picosecond"
+    if keys.method == "verlet":
         lines.append(f"integrator = openmm.VerletIntegrator({step})")
     else:
-        name = "NoseHooverIntegrator" if kind == "nose-hoover" else "LangevinMiddleIntegrator"
-        lines.append(f"integrator = openmm.{name}({temperature!r} * unit.kelvin, {friction}, {step})")
-    if kind == "langevin":
-        lines.append(f"integrator.setRandomNumberSeed({seed})")
+        name = "NoseHooverIntegrator" if keys.method == "nose-hoover" else "LangevinMiddleIntegrator"
+        lines.append(f"integrator = openmm.{name}({keys.temperature!r} * unit.kelvin, {friction}, {step})")
+    if keys.method == "langevin":
+        lines.append(f"integrator.setRandomNumberSeed({keys.seed})")
     platform, properties = choose_platform(runfile)
     lines += [
         f"platform = openmm.Platform.getPlatformByName({platform.getName()!r})",
         f"simulation = app.Simulation(topology, system, integrator, platform, {properties!r})",
         "simulation.context.setPositions(positions)",
     ]
-    for name, value in (runfile.get("potential", "parameters") or {}).items():
-        lines.append(f"simulation.context.setParameter({name!r}, {float(value)!r})")
+    for name, value in (runfile.potential.parameters if runfile.potential is not None else {}).items():
+        lines.append(f"simulation.context.setParameter({name!r}, {value!r})")
     return _text(lines)
 
 
 def _stages(runfile: RunFile, prepared: Prepared) -> str:
     lines: list[str] = []
-    seed = int(runfile.get("dynamics", "seed"))
-    iterations = int(runfile.get("minimise", "iterations"))
-    if iterations:
-        tolerance = runfile.quantity("minimise", "tolerance") or 10.0
-        lines.append(f"simulation.minimizeEnergy(tolerance={tolerance!r}, maxIterations={iterations})")
-    if runfile.temperature is not None:
-        extra = f", {seed}" if seed else ""
-        lines.append(f"simulation.context.setVelocitiesToTemperature({runfile.temperature!r} * unit.kelvin{extra})")
+    keys, minimise = runfile.dynamics, runfile.minimise
+    if minimise.iterations:
+        options = f"tolerance={minimise.tolerance!r}, maxIterations={minimise.iterations}"
+        lines.append(f"simulation.minimizeEnergy({options})")
+    if keys.temperature is not None:
+        extra = f", {keys.seed}" if keys.seed else ""
+        lines.append(f"simulation.context.setVelocitiesToTemperature({keys.temperature!r} * unit.kelvin{extra})")
     intervals = Intervals.of(runfile, False)
     lines += [
         "simulation.reporters.append(",
@@ -274,16 +243,17 @@ def _stages(runfile: RunFile, prepared: Prepared) -> str:
         "    )",
         ")",
     ]
-    if runfile.steps("equilibrate"):
+    steps = runfile.stages
+    if steps["equilibrate"]:
         lines += [
-            f"simulation.step({runfile.steps('equilibrate')})  # equilibrate",
+            f"simulation.step({steps['equilibrate']})  # equilibrate",
             "simulation.context.setTime(0.0)",
             "simulation.currentStep = 0",
         ]
     atoms: list[str] = []
-    if runfile.given("reporters", "atoms"):
+    if runfile.reporters.atoms is not None:
         lines.append("from openmm_nn.selection import select_atoms")
-        atoms = [f"atomSubset=list(select_atoms(topology, {runfile.get('reporters', 'atoms')!r}))"]
+        atoms = [f"atomSubset=list(select_atoms(topology, {runfile.reporters.atoms!r}))"]
     frames = _call("app.XTCReporter", "str(OUTPUT / 'trajectory.xtc')", str(intervals.trajectory), *atoms)
     lines += [
         "simulation.reporters += [",
@@ -294,42 +264,33 @@ def _stages(runfile: RunFile, prepared: Prepared) -> str:
         f"    {frames},",
         f"    app.CheckpointReporter(str(OUTPUT / 'state.chk'), {intervals.checkpoint}),",
         "]",
-        f"simulation.step({runfile.steps('produce')})  # produce",
+        f"simulation.step({steps['produce']})  # produce",
         "simulation.saveState(str(OUTPUT / 'state.xml'))",
     ]
     return _text(lines)
 
 
 def _guards(runfile: RunFile, prepared: Prepared) -> list[str]:
-    found: list[str] = []
-
-    def add(name: str, text: str) -> None:
-        action = runfile.guard(name).action
-        if action != "off":
-            found.append(f"(dynamics.{text}, {action!r})")
-
     from ..dynamics.guards import usual_jump, usual_limit
     from ..dynamics.samples import Measure
 
-    measure = Measure(prepared.system)
-    temperature = runfile.temperature
-    limits: dict[str, Any] = dict(runfile.guard("bonds").limits)
+    keys, temperature, measure = runfile.guards, runfile.dynamics.temperature, Measure(prepared.system)
     region = list(prepared.region) or list(range(prepared.topology.getNumAtoms()))
     atoms = f"range({len(region)})" if region == list(range(len(region))) else repr(region)
-    add("finite", "FiniteGuard()")
-    jump = runfile.guard("energy_jump").limits.get("max", usual_jump(temperature or 300.0, measure.degrees))
-    add("energy_jump", f"EnergyJumpGuard({jump:.6g})")
-    force = runfile.guard("force").limits
-    if force:
-        add("force", f"ForceGuard({force['max']:.6g}, {atoms})")
-    add("bonds", f"BondGuard(topology, {atoms}, low={limits['min']!r}, high={limits['max']!r})")
-    hot = runfile.guard("temperature").limits.get("max")
+    jump = keys.energy_jump.max or usual_jump(temperature or 300.0, measure.degrees)
+    found = [("FiniteGuard()", keys.finite.action), (f"EnergyJumpGuard({jump:.6g})", keys.energy_jump.action)]
+    if keys.force.max is not None:
+        found.append((f"ForceGuard({keys.force.max:.6g}, {atoms})", keys.force.action))
+    bonds = f"BondGuard(topology, {atoms}, low={keys.bonds.min!r}, high={keys.bonds.max!r})"
+    found.append((bonds, keys.bonds.action))
+    hot = keys.temperature.max
     if hot is None and temperature is not None:
         hot = usual_limit(temperature, measure.degrees)
     if hot is not None:
-        add("temperature", f"TemperatureGuard({hot:.6g})")
-    spread = runfile.guard("uncertainty").limits
-    if spread:
-        options = ", ".join(f"{key}={value!r}" for key, value in spread.items())
-        add("uncertainty", f"UncertaintyGuard({options})")
-    return found
+        found.append((f"TemperatureGuard({hot:.6g})", keys.temperature.action))
+    spread = keys.uncertainty
+    if spread is not None and spread.limited:
+        limits = {"max_energy": spread.max_energy, "max_force": spread.max_force}
+        options = ", ".join(f"{name}={value!r}" for name, value in limits.items() if value is not None)
+        found.append((f"UncertaintyGuard({options})", spread.action))
+    return [f"(dynamics.{guard}, {action!r})" for guard, action in found if action != "off"]

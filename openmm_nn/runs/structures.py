@@ -15,9 +15,8 @@ from openmm.app.internal.charmm.exceptions import CharmmError
 
 from ..errors import ParameterError
 from ..geometry import topology_box
-from .quantities import parse_quantity
 from .runfile import RunFile
-from .schema import STRUCTURE_KINDS
+from .schema import STRUCTURE_KINDS, Forcefield
 
 __all__ = ["Option", "Structure", "classical_system", "forcefield_options", "read_coordinates", "read_structure"]
 
@@ -94,28 +93,27 @@ def read_structure(runfile: RunFile) -> Structure:
     RunFileError
         If a file is missing or cannot be read, or files do not fit together.
     """
-    kind = STRUCTURE_KINDS[runfile.path("structure", "file").suffix.lower()]
-    file = _existing(runfile, "structure", "file")
-    reader = {"amber": _amber, "charmm": _charmm, "gromacs": _gromacs}.get(kind)
-    if reader is None:
-        reading = app.PDBFile if kind == "pdb" else app.PDBxFile
-        found = _read(runfile, ("structure", "file"), lambda: reading(str(file)))
+    keys = runfile.structure
+    file = _existing(runfile, "structure.file", keys.file)
+    if keys.coordinates is None:
+        reading = app.PDBFile if keys.kind == "pdb" else app.PDBxFile
+        found = _read(runfile, "structure.file", lambda: reading(str(file)))
         structure = Structure(found.topology, found.positions, None)
     else:
-        coordinates = _existing(runfile, "structure", "coordinates")
-        structure = reader(runfile, file, coordinates)
+        reader = {"amber": _amber, "charmm": _charmm, "gromacs": _gromacs}[str(keys.kind)]
+        structure = reader(runfile, file, _existing(runfile, "structure.coordinates", keys.coordinates))
     box = _given_box(runfile)
     if box is not None:
         structure.topology.setPeriodicBoxVectors(box)
     atoms, places = structure.topology.getNumAtoms(), len(structure.positions)
     if atoms != places:
         raise runfile.error(
-            "structure", "coordinates", got=f"a file of {places} positions",
+            "structure.coordinates", got=f"a file of {places} positions",
             allowed=f"one for each of the {atoms} atoms of structure.file", remedy="give files that belong together",
         )  # fmt: skip
     if not atoms:
-        raise runfile.error("structure", "file", got="a file without atoms", allowed="atoms", remedy="look into it")
-    if runfile.get("forcefield", "nonbonded") not in ("NoCutoff", "CutoffNonPeriodic"):
+        raise runfile.error("structure.file", got="a file without atoms", allowed="atoms", remedy="look into it")
+    if runfile.forcefield is None or runfile.forcefield.nonbonded not in ("NoCutoff", "CutoffNonPeriodic"):
         _check_box(runfile, structure.topology)
     return structure
 
@@ -125,9 +123,9 @@ def _check_box(runfile: RunFile, topology: app.Topology) -> None:
     try:
         topology_box(topology)
     except ParameterError as error:
-        given = runfile.given("structure", "box")
+        given = runfile.structure.box is not None
         raise runfile.error(
-            "structure", "box" if given else "file", got=error.got, allowed=error.allowed,
+            "structure.box" if given else "structure.file", got=error.got, allowed=error.allowed,
             remedy="correct the edges" if given else "remove the box from the file (in a PDB file the line CRYST1) if "
             "the structure has none, or write the one that it really has: `box: [3 nm, 3 nm, 3 nm]` below `structure:`",
         ) from error  # fmt: skip
@@ -174,21 +172,21 @@ def _reason(error: Exception) -> str:
     return "it holds no atoms" if isinstance(error, IndexError) else f"{text:.200}"
 
 
-def _existing(runfile: RunFile, *path: str | int) -> Path:
+def _existing(runfile: RunFile, key: str, name: str) -> Path:
     """Return the path of a file that is there."""
-    file = runfile.path(*path)
+    file = runfile.path(name)
     if not file.is_file():
         folder = file.parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         close = difflib.get_close_matches(file.name, names, 1, 0.6)
         remedy = f"did you mean {close[0]}?" if close else "correct the path; it begins where the run file is"
         what = "no such file" if folder.is_dir() else "no such folder"
-        raise runfile.error(*path, got=f"{runfile.document.get(*path)!r}: {what} ({file})",
+        raise runfile.error(key, got=f"{name!r}: {what} ({file})",
                             allowed="a file that exists", remedy=remedy)  # fmt: skip
     return file
 
 
-def _read(runfile: RunFile, path: tuple[str | int, ...], action: Callable[[], Any]) -> Any:
+def _read(runfile: RunFile, key: str, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except _READER_ERRORS as error:
@@ -197,28 +195,28 @@ def _read(runfile: RunFile, path: tuple[str | int, ...], action: Callable[[], An
         if "already exists" in reason:
             remedy = "two files define the same residue: keep one of them, and list every file once"
         raise runfile.error(
-            *path, got=f"{runfile.document.get(*path)!r}, which OpenMM cannot read ({reason})",
+            key, got=f"{runfile.document.values[key]!r}, which OpenMM cannot read ({reason})",
             allowed="a complete file of this kind", remedy=remedy,
         ) from error  # fmt: skip
 
 
 def _amber(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
-    found = _read(runfile, ("structure", "coordinates"), lambda: app.AmberInpcrdFile(str(coordinates)))
+    found = _read(runfile, "structure.coordinates", lambda: app.AmberInpcrdFile(str(coordinates)))
     box = _given_box(runfile) or found.boxVectors
-    parameters = _read(runfile, ("structure", "file"), lambda: app.AmberPrmtopFile(str(file), periodicBoxVectors=box))
+    parameters = _read(runfile, "structure.file", lambda: app.AmberPrmtopFile(str(file), periodicBoxVectors=box))
     return Structure(parameters.topology, found.positions, parameters.createSystem)
 
 
 def _charmm(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
     reading = {".pdb": app.PDBFile, ".cif": app.PDBxFile}.get(coordinates.suffix.lower(), app.CharmmCrdFile)
-    found = _read(runfile, ("structure", "coordinates"), lambda: reading(str(coordinates)))
+    found = _read(runfile, "structure.coordinates", lambda: reading(str(coordinates)))
     box = _given_box(runfile)
     if box is None and reading is not app.CharmmCrdFile:
         box = found.topology.getPeriodicBoxVectors()
-    psf = _read(runfile, ("structure", "file"), lambda: app.CharmmPsfFile(str(file), periodicBoxVectors=box))
-    count = len(runfile.get("structure", "parameters"))
-    names = [str(_existing(runfile, "structure", "parameters", index)) for index in range(count)]
-    parameters = _read(runfile, ("structure", "parameters"), lambda: app.CharmmParameterSet(*names))
+    psf = _read(runfile, "structure.file", lambda: app.CharmmPsfFile(str(file), periodicBoxVectors=box))
+    files = enumerate(runfile.structure.parameters)
+    names = [str(_existing(runfile, f"structure.parameters[{index}]", name)) for index, name in files]
+    parameters = _read(runfile, "structure.parameters", lambda: app.CharmmParameterSet(*names))
 
     def make(**options: Any) -> openmm.System:
         return psf.createSystem(parameters, **options)
@@ -227,28 +225,27 @@ def _charmm(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
 
 
 def _gromacs(runfile: RunFile, file: Path, coordinates: Path) -> Structure:
-    gro = _read(runfile, ("structure", "coordinates"), lambda: app.GromacsGroFile(str(coordinates)))
+    gro = _read(runfile, "structure.coordinates", lambda: app.GromacsGroFile(str(coordinates)))
     options: dict[str, Any] = {}
-    if runfile.given("structure", "include"):
-        include = runfile.path("structure", "include")
+    if runfile.structure.include is not None:
+        include = runfile.path(runfile.structure.include)
         if not include.is_dir():
-            raise runfile.error("structure", "include", allowed="the folder with GROMACS's `top` files",
+            raise runfile.error("structure.include", allowed="the folder with GROMACS's `top` files",
                                 remedy="look for it in GROMACS's share/gromacs/top")  # fmt: skip
         options["includeDir"] = str(include)
     box = _given_box(runfile) or gro.getPeriodicBoxVectors()
     # A .gro file of a cluster says that its box has no size.
     if box is not None and any(component for vector in box for component in vector.value_in_unit(unit.nanometer)):
         options["periodicBoxVectors"] = box
-    top = _read(runfile, ("structure", "file"), lambda: app.GromacsTopFile(str(file), **options))
+    top = _read(runfile, "structure.file", lambda: app.GromacsTopFile(str(file), **options))
     return Structure(top.topology, gro.positions, top.createSystem)
 
 
 def _given_box(runfile: RunFile) -> Any | None:
     """Return the box vectors of ``structure.box``."""
-    given = runfile.get("structure", "box")
-    if given is None:
+    if runfile.structure.box is None:
         return None
-    a, b, c = (parse_quantity(edge, "length") or 0.0 for edge in given)
+    a, b, c = runfile.structure.box
     return [openmm.Vec3(a, 0, 0), openmm.Vec3(0, b, 0), openmm.Vec3(0, 0, c)] * unit.nanometer
 
 
@@ -272,30 +269,27 @@ def forcefield_options(runfile: RunFile, topology: app.Topology) -> dict[str, Op
     RunFileError
         If a periodic method is asked for without a box, or a cutoff does not fit into the box.
     """
+    keys = runfile.forcefield or Forcefield()
     periodic = topology.getPeriodicBoxVectors() is not None
-    method = runfile.get("forcefield", "nonbonded") or ("PME" if periodic else "NoCutoff")
+    method = keys.nonbonded or ("PME" if periodic else "NoCutoff")
     if not periodic and method not in ("NoCutoff", "CutoffNonPeriodic"):
-        raise runfile.error("forcefield", "nonbonded", allowed="NoCutoff or CutoffNonPeriodic, as there is no box",
+        raise runfile.error("forcefield.nonbonded", allowed="NoCutoff or CutoffNonPeriodic, as there is no box",
                             remedy="choose one, or give the box as `structure.box: [3 nm, 3 nm, 3 nm]`")  # fmt: skip
     options = {"nonbondedMethod": Option(getattr(app, method), f"app.{method}")}
     if method != "NoCutoff":
-        cutoff = runfile.quantity("forcefield", "cutoff") or 1.0
+        cutoff = keys.cutoff or 1.0
         _check_cutoff(runfile, topology, method, cutoff)
         options["nonbondedCutoff"] = Option.of(cutoff, "nanometer")
-    switch = runfile.quantity("forcefield", "switch")
-    if switch is not None:
-        options["switchDistance"] = Option.of(switch, "nanometer")
-    constraints = _CONSTRAINTS[runfile.get("forcefield", "constraints")]
+    if keys.switch is not None:
+        options["switchDistance"] = Option.of(keys.switch, "nanometer")
+    constraints = _CONSTRAINTS[keys.constraints]
     options["constraints"] = Option(None if constraints is None else getattr(app, constraints),
                                     "None" if constraints is None else f"app.{constraints}")  # fmt: skip
-    rigid = bool(runfile.get("forcefield", "rigid_water"))
-    options["rigidWater"] = Option(rigid, str(rigid))
-    mass = runfile.quantity("forcefield", "hydrogen_mass")
-    if mass is not None:
-        options["hydrogenMass"] = Option.of(mass, "dalton")
-    tolerance = runfile.get("forcefield", "ewald_tolerance")
-    if tolerance is not None:
-        options["ewaldErrorTolerance"] = Option(float(tolerance), repr(float(tolerance)))
+    options["rigidWater"] = Option(keys.rigid_water, str(keys.rigid_water))
+    if keys.hydrogen_mass is not None:
+        options["hydrogenMass"] = Option.of(keys.hydrogen_mass, "dalton")
+    if keys.ewald_tolerance is not None:
+        options["ewaldErrorTolerance"] = Option(keys.ewald_tolerance, repr(keys.ewald_tolerance))
     return options
 
 
@@ -306,7 +300,7 @@ def _check_cutoff(runfile: RunFile, topology: app.Topology, method: str, cutoff:
     height = min(box[index][index].value_in_unit(unit.nanometer) for index in range(3))
     if cutoff > height / 2:
         raise runfile.error(
-            "forcefield", "cutoff", got=f"{runfile.document.get('forcefield', 'cutoff') or '1 nm (the default)'}",
+            "forcefield.cutoff", got=f"{runfile.document.values.get('forcefield.cutoff', '1 nm (the default)')}",
             allowed=f"at most half of the shortest height of the box, {height / 2:.3f} nm",
             remedy=f"write `cutoff: {int(height * 50) / 100:g} nm`, or take a larger box",
         )  # fmt: skip
@@ -335,22 +329,23 @@ def classical_system(runfile: RunFile, structure: Structure) -> openmm.System:
     options = {name: option.value for name, option in forcefield_options(runfile, structure.topology).items()}
     if structure.make_system is not None:
         make = structure.make_system
-        system = _create(runfile, ("structure", "file"), lambda: make(**options))
+        system = _create(runfile, "structure.file", lambda: make(**options))
     else:
-        files = [_forcefield_file(runfile, index) for index in range(len(runfile.get("forcefield", "files") or ()))]
-        forcefield = _read(runfile, ("forcefield", "files"), lambda: app.ForceField(*files))
+        names = runfile.forcefield.files if runfile.forcefield is not None else ()
+        files = [_forcefield_file(runfile, f"forcefield.files[{index}]", name) for index, name in enumerate(names)]
+        forcefield = _read(runfile, "forcefield.files", lambda: app.ForceField(*files))
         system = _create(
-            runfile, ("forcefield", "files"), lambda: forcefield.createSystem(structure.topology, **options)
+            runfile, "forcefield.files", lambda: forcefield.createSystem(structure.topology, **options)
         )
-    correction = runfile.get("forcefield", "dispersion_correction")
+    correction = runfile.forcefield.dispersion_correction if runfile.forcefield is not None else None
     if correction is not None:
         for force in system.getForces():
             if isinstance(force, openmm.NonbondedForce):
-                force.setUseDispersionCorrection(bool(correction))
+                force.setUseDispersionCorrection(correction)
     return system
 
 
-def _create(runfile: RunFile, path: tuple[str, ...], action: Callable[[], openmm.System]) -> openmm.System:
+def _create(runfile: RunFile, key: str, action: Callable[[], openmm.System]) -> openmm.System:
     try:
         return action()
     except _READER_ERRORS as error:
@@ -362,17 +357,16 @@ def _create(runfile: RunFile, path: tuple[str, ...], action: Callable[[], openmm
                 "PDBFixer), or, for a ligand, parameters from openmmforcefields"
             )
         raise runfile.error(
-            *path, got=f"what gives no System ({reason:.400})", allowed="a force field that knows every residue",
+            key, got=f"what gives no System ({reason:.400})", allowed="a force field that knows every residue",
             remedy=remedy,
         ) from error  # fmt: skip
 
 
-def _forcefield_file(runfile: RunFile, index: int) -> str:
+def _forcefield_file(runfile: RunFile, key: str, name: str) -> str:
     """Return the path of a force field file of the user, or the name of one of OpenMM's."""
-    name = str(runfile.document.get("forcefield", "files", index))
-    local = runfile.path("forcefield", "files", index)
+    local = runfile.path(name)
     if local.is_file():
-        _check_xml(runfile, index, local)
+        _check_xml(runfile, key, name, local)
         return str(local)
     data = Path(app.__file__).parent / "data"
     if (data / name).is_file():
@@ -382,12 +376,12 @@ def _forcefield_file(runfile: RunFile, index: int) -> str:
     close = (begins or difflib.get_close_matches(name, known, 3, 0.6))[:3]
     remedy = f"did you mean {' or '.join(close)}?" if close else "correct the name; common is amber14-all.xml"
     raise runfile.error(
-        "forcefield", "files", index, allowed="an XML file beside the run file, or one that ships with OpenMM",
+        key, allowed="an XML file beside the run file, or one that ships with OpenMM",
         remedy=remedy,
     )  # fmt: skip
 
 
-def _check_xml(runfile: RunFile, index: int, file: Path) -> None:
+def _check_xml(runfile: RunFile, key: str, name: str, file: Path) -> None:
     """Refuse a file that is no force field; OpenMM's reader has no class of its own for that."""
     try:
         root = ElementTree.parse(file).getroot().tag
@@ -396,6 +390,6 @@ def _check_xml(runfile: RunFile, index: int, file: Path) -> None:
         root, found = "", f"no XML: {error}"
     if root != "ForceField":
         raise runfile.error(
-            "forcefield", "files", index, got=f"{runfile.document.get('forcefield', 'files', index)!r} ({found})",
+            key, got=f"{name!r} ({found})",
             allowed="a force field of OpenMM in XML", remedy="give the .xml file of a force field",
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..dynamics.committee_spread import find_committee
 from .driver import Intervals
-from .preparation import choose_platform, integrator_name, prepare
+from .preparation import choose_platform, prepare
 from .runfile import RunFile
 
 __all__ = ["summarise"]
@@ -44,16 +44,17 @@ def summarise(runfile: RunFile) -> str:
         )
         lines.append(f"region       {len(prepared.region)} of {atoms} atoms")
     intervals = Intervals.of(runfile, find_committee(prepared.system) is not None)
-    temperature = "" if runfile.temperature is None else f", {runfile.temperature:g} K"
+    dynamics = runfile.dynamics
+    temperature = "" if dynamics.temperature is None else f", {dynamics.temperature:g} K"
     lines.append(
-        f"dynamics     {runfile.get('dynamics', 'ensemble')}, {integrator_name(runfile)}{temperature}, "
-        f"{runfile.timestep * _FS_PER_PS:g} fs, on {platform.getName()}"
+        f"dynamics     {dynamics.ensemble}, {dynamics.method}{temperature}, "
+        f"{dynamics.timestep * _FS_PER_PS:g} fs, on {platform.getName()}"
     )
-    for stage in ("equilibrate", "produce"):
-        if runfile.steps(stage):
-            lines.append(f"{stage:<12} {runfile.steps(stage)} steps, {runfile.steps(stage) * runfile.timestep:g} ps")
+    for stage, steps in runfile.stages.items():
+        if steps:
+            lines.append(f"{stage:<12} {steps} steps, {steps * dynamics.timestep:g} ps")
     lines.append(
-        f"written      the log every {intervals.log} steps, {runfile.steps('produce') // intervals.trajectory} frames "
+        f"written      the log every {intervals.log} steps, {runfile.stages['produce'] // intervals.trajectory} frames "
         f"every {intervals.trajectory}, a checkpoint every {intervals.checkpoint}"
     )
     lines += [f"warning      {text}" for text in prepared.warnings]

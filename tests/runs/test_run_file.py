@@ -1,15 +1,23 @@
 """Run files: what is right is read, and every mistake is answered with line, key, value and remedy."""
 
+import ast
+import dataclasses
 import json
 import pathlib
 import re
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from openmm import app
 
 from openmm_nn.errors import RunError, RunFileError
 from openmm_nn.runs import SCHEMA, RunFile, prepare, run
+from openmm_nn.runs.document import Place, read_document
 from openmm_nn.runs.quantities import DIMENSIONS, parse_quantity
+from openmm_nn.runs.rules import Section, Table
+from openmm_nn.runs.schema import KEYS, Keys
 from openmm_nn.runs.script import as_python
 from openmm_nn.runs.summary import summarise
 from openmm_nn.runs.template import write_template
@@ -470,7 +478,7 @@ def test_late_mistake(name: str) -> None:
 def test_a_file_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(PEPTIDE.parent))
     runfile = RunFile.parse(change(str(PEPTIDE), f"~/{PEPTIDE.name}"))
-    assert runfile.path("structure", "file") == PEPTIDE.resolve()
+    assert runfile.path(runfile.structure.file) == PEPTIDE.resolve()
     assert f"app.PDBFile(str(Path('~/{PEPTIDE.name}').expanduser()))" in as_python(runfile)
 
 
@@ -499,12 +507,18 @@ def test_there_are_thirty_mistakes() -> None:
 
 def test_the_good_one_is_read() -> None:
     runfile = RunFile.parse(GOOD)
-    assert runfile.steps("produce") == 2000
-    assert runfile.every("reporters", "trajectory") == 200
-    assert runfile.temperature == 300.0
-    assert runfile.guard("bonds").action == "stop"
-    assert dict(runfile.guard("bonds").limits) == {"min": 0.6, "max": 1.6}
-    assert dict(runfile.guard("uncertainty").limits) == {}
+    assert runfile.stages == {"equilibrate": 0, "produce": 2000}
+    assert runfile.steps(runfile.reporters.trajectory) == 200
+    assert runfile.dynamics.temperature == 300.0
+    assert runfile.forcefield is not None
+    assert runfile.forcefield.cutoff == 1.0
+    assert runfile.forcefield.files == ("amber14-all.xml", "amber14/tip3p.xml")
+    assert runfile.region is not None
+    assert (runfile.region.charge, runfile.region.multiplicity, runfile.region.atoms) == (0, 1, ())
+    assert (runfile.minimise.iterations, runfile.minimise.tolerance) == (500, 10.0)
+    bonds = runfile.guards.bonds
+    assert (bonds.action, bonds.min, bonds.max) == ("stop", 0.6, 1.6)
+    assert runfile.guards.uncertainty is None
 
 
 @pytest.mark.parametrize(
@@ -579,19 +593,89 @@ def test_the_schema_says_what_the_reader_does() -> None:
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
 
 
+def holds(value: object, hint: Any) -> bool:
+    """Whether a value is what an annotation says."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return holds(value, parts[0])
+    if origin is Literal:
+        return value in parts
+    if origin in (Union, types.UnionType):
+        return any(holds(value, part) for part in parts)
+    if origin is tuple:
+        inner = parts[:1] * len(value) if parts[-1] is Ellipsis else parts  # type: ignore[arg-type]
+        return isinstance(value, tuple) and len(value) == len(inner) and all(map(holds, value, inner))
+    if origin is Mapping:
+        return isinstance(value, dict) and all(holds(key, parts[0]) and holds(value[key], parts[1]) for key in value)
+    return type(value) is hint
+
+
+def test_what_a_key_gives_is_what_its_annotation_says() -> None:
+    """For every key that has a value of its own: the example of its rule, and its default."""
+
+    def walk(kind: type, key: str) -> int:
+        count = 0
+        section = Section.of(kind)
+        hints = get_type_hints(kind, include_extras=True)
+        for name, rule in section.rules.items():
+            if isinstance(rule, Section):
+                count += walk(rule.kind, f"{key}{name}.")
+                continue
+            written = f"a: {rule.example()}" if not isinstance(rule, Table) else "a: {b: " + rule.item.example() + "}"
+            document = read_document(written, "example")
+            value = rule.read(document.data["a"], Place(document, "a"))
+            assert holds(value, hints[name]), (key + name, value)
+            default = next(item.default for item in dataclasses.fields(kind) if item.name == name)
+            assert default is dataclasses.MISSING or holds(default, hints[name]), key + name
+            if rule.default is not None:
+                shown = read_document(f"a: {json.dumps(rule.schema()['default'])}", "default").data["a"]
+                assert rule.read(shown, Place(document, "a")) == rule.default, key + name
+            count += 1
+        return count
+
+    assert walk(Keys, "") > 60
+
+
+def test_every_key_in_an_error_exists() -> None:
+    """Errors name keys in text, which no type checker sees."""
+    known = set()
+
+    def walk(section: Section, prefix: str) -> None:
+        for name, rule in section.rules.items():
+            known.add(f"{prefix}{name}")
+            if isinstance(rule, Section):
+                walk(rule, f"{prefix}{name}.")
+
+    walk(KEYS, "")
+    found = set()
+    for file in (ROOT / "openmm_nn" / "runs").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                key = re.fullmatch(r"[a-z_]+(\.[a-z_]+)*\.(?!jsonl?$|csv$|xtc$)[a-z_]+", text)
+                if key and text.split(".")[0] in KEYS.rules:
+                    found.add(text)
+    assert len(found) > 30
+    assert found - known == set()
+
+
 def test_a_template_of_a_solvated_molecule(tmp_path: pathlib.Path) -> None:
     file = write_template(PEPTIDE.with_name("alanine-dipeptide.pdb"), tmp_path / "run.yaml")
     runfile = RunFile.load(file)
-    assert runfile.get("region", "select") == "resname ACE ALA NME"
-    assert runfile.get("potential", "name") == "openmm-nn/hcno-1"
-    assert runfile.get("forcefield", "nonbonded") == "PME"
+    assert runfile.region is not None
+    assert runfile.region.select == "resname ACE ALA NME"
+    assert runfile.potential is not None
+    assert runfile.potential.name == "openmm-nn/hcno-1"
+    assert runfile.forcefield is not None
+    assert runfile.forcefield.nonbonded == "PME"
     assert len(prepare(runfile).region) == 22
 
 
 def test_a_template_of_a_molecule(tmp_path: pathlib.Path) -> None:
     runfile = RunFile.load(write_template(write_peptide(tmp_path), tmp_path / "run.yaml"))
-    assert runfile.get("region", "select") == "all"
-    assert not runfile.given("forcefield")
+    assert runfile.region is not None
+    assert runfile.region.select == "all"
+    assert runfile.forcefield is None
     assert prepare(runfile).system.getNumForces() >= 1
 
 
