@@ -388,7 +388,8 @@ def cluster_error(
                 "atoms that are bonded to their own periodic image, as in a polymer, a sheet or a crystal: the bond of "
                 f"{name(first)} and {name(second)} leads to the next box",
                 "molecules that can be made whole, or a potential that is given the box",
-                "give periodic=True, with a potential whose card allows it",
+                "give {periodic}, with a potential whose card allows it",
+                {"periodic": True},
             )
     axis = int(beyond[0])
     ends = name(int(whole[:, axis].argmin())), name(int(whole[:, axis].argmax()))
@@ -397,5 +398,6 @@ def cluster_error(
         f"atoms that reach {extents[axis]:.4g} nm along {'xyz'[axis]}, from {ends[0]} to {ends[1]}",
         f"at most half the box, {edges[axis]:.4g} nm: the potential sees these two where they are, and the other "
         "forces act between nearer images of them",
-        "use a larger box, a smaller region, or give the potential the box with periodic=True",
+        "use a larger box, a smaller region, or give the potential the box with {periodic}",
+        {"periodic": True},
     )

@@ -292,7 +292,8 @@ def check_charge(card: ModelCard, charge: int) -> int:
     if value != 0 and not card.supports_charge:
         raise ParameterError(
             "charge", str(value), f"0: {card.name!r} is not told the charge",
-                    "use a potential that takes 'charge', or charge=0 if this one was trained for it"
+                    "use a potential that takes 'charge', or {charge} if this one was trained for it",
+                    {"charge": 0}
         )  # fmt: skip
     return value
 

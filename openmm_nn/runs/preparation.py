@@ -15,7 +15,7 @@ from openmm import app, unit
 
 from .. import native
 from ..dynamics.committee_spread import bias_potential
-from ..errors import OpenMMNNError, RunFileError
+from ..errors import OpenMMNNError, OptionWarning, RunFileError
 from ..potentials.formats import find_format
 from ..potentials.loading import available_potentials, load_potential, similar_names
 from ..potentials.potential import Potential
@@ -56,9 +56,11 @@ _PROPERTY_VALUES = {
 # The keys that stand for arguments of the library.
 _KEYS = {
     **{name: f"region.{name}" for name in ("allow_cuts", "bonded_rule", "charge", "charge_scheme", "embedding",
-                                           "expand", "link", "long_range", "multiplicity", "periodic")},
+                                           "expand", "link", "long_range", "multiplicity", "periodic",
+                                           "remove_constraints")},
     **{name: f"potential.{name}" for name in ("device", "trust", "precision", "threads")},
     "hydrogen_mass": "forcefield.hydrogen_mass",
+    "hydrogenMass": "forcefield.hydrogen_mass",
 }  # fmt: skip
 
 
@@ -103,26 +105,30 @@ def located(runfile: RunFile, key: str) -> Iterator[None]:
         where = _KEYS.get(error.argument, key)
         given = runfile.document.values.get(where)
         shown = "" if given is None or isinstance(given, dict) or repr(given) in error.got else f"{given!r}: "
-        raise runfile.document.error(where, shown + error.got, error.allowed, in_keys(error.remedy)) from error
+        raise runfile.document.error(where, shown + error.got, error.allowed, error.advice(in_keys)) from error
 
 
-def in_keys(text: str) -> str:
-    """Write the arguments that a message of the library names as the keys that a run file has for them.
+def in_keys(name: str, value: Any) -> str:
+    """Write an option of the library as a run file has it.
 
     Examples
     --------
     >>> from openmm_nn.runs.preparation import in_keys
-    >>> in_keys("give allow_cuts=[(6, 4)].")
-    'give `allow_cuts: [[6, 4]]`.'
+    >>> in_keys("allow_cuts", [(6, 4)])
+    '`allow_cuts: [[6, 4]]` below `region:`'
     """
-    text = text.replace(" remove_constraints=False keeps them.", "")
-    text = text.replace("make the classical System with hydrogenMass=3*amu", "give `forcefield.hydrogen_mass: 3 amu`")
+    if name not in _KEYS:
+        return f"{name}={value!r} in Python, for which a run file has no key"
+    section, _, key = _KEYS[name].rpartition(".")
+    return f"`{key}: {_yaml(value)}` below `{section}:`"
 
-    def key(found: re.Match[str]) -> str:
-        value = found[2].replace("(", "[").replace(")", "]").strip("'")
-        return f"`{found[1]}: {value.lower() if value in ('True', 'False') else value}`"
 
-    return re.sub(r"\b(allow_cuts|charge|charge_scheme|expand|long_range)=(\[.*?\]|'\w+'|[-+]?\w+)", key, text)
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return f"{value / value.unit:g} {value.unit.get_name()}" if unit.is_quantity(value) else str(value)
 
 
 def prepare(runfile: RunFile) -> Prepared:
@@ -172,7 +178,11 @@ def prepare(runfile: RunFile) -> Prepared:
             with located(runfile, "potential.name"):
                 system = create_system(topology, potential, **system_options(runfile))
             atoms = tuple(range(topology.getNumAtoms()))
-    said = [in_keys(f"{entry.message}") for entry in caught if issubclass(entry.category, UserWarning)]
+    said = [
+        entry.message.advice(in_keys) if isinstance(entry.message, OptionWarning) else str(entry.message)
+        for entry in caught
+        if issubclass(entry.category, UserWarning)
+    ]
     said += _advice(runfile, atoms, topology)
     _check_ensemble(runfile, system)
     trajectory_atoms(runfile, topology)
@@ -280,7 +290,14 @@ def embedding_options(runfile: RunFile) -> dict[str, Any]:
 
 def hybrid_options(runfile: RunFile) -> dict[str, Any]:
     """Return the other options of `create_hybrid_system` that differ from its defaults."""
-    options = _chosen(runfile, lambda keys: {"charge": keys.charge, "multiplicity": keys.multiplicity})
+    options = _chosen(
+        runfile,
+        lambda keys: {
+            "charge": keys.charge,
+            "multiplicity": keys.multiplicity,
+            "remove_constraints": keys.remove_constraints,
+        },
+    )
     properties = force_properties(runfile)
     return {**options, "properties": properties} if properties else options
 

@@ -81,7 +81,7 @@ class Forcefield:
     ] = None
     constraints: Annotated[
         Literal["none", "h-bonds", "all-bonds", "h-angles"],
-        Choice("bonds that are kept rigid; inside the region none is"),
+        Choice("bonds that are kept rigid; inside the region none is, unless remove_constraints is false"),
     ] = "none"
     rigid_water: Annotated[bool, Flag("whether water is rigid")] = True
     hydrogen_mass: Annotated[
@@ -134,6 +134,9 @@ class Region:
         Items("bonds that are cut on purpose although they should not be",
               Items("a pair of atom indices", _INDEX, least=2, most=2), least=0),
     ] = ()  # fmt: skip
+    remove_constraints: Annotated[
+        bool, Flag("whether constraints inside the region are removed, so that its bonds vibrate")
+    ] = True
     periodic: Annotated[
         bool | None,
         Flag("whether the potential is given the box; by default where it describes everything and its card allows it"),

@@ -488,6 +488,29 @@ def test_a_long_step_is_warned_of_before_the_run() -> None:
     assert not [text for text in prepare(RunFile.parse(GOOD)).warnings if "timestep" in text]
 
 
+def test_a_remedy_is_written_as_keys_and_works() -> None:
+    """What an error and a warning of the library say in Python's words, a run file is told in its own."""
+    with pytest.raises(RunFileError) as caught:
+        prepare(RunFile.parse(change("resname ACE ALA NME", "resname ALA NME"), name="run.yaml"))
+    written = re.findall(r"`(allow_cuts: [^`]*)` below `region:`", caught.value.remedy)
+    assert len(written) == 1
+    allowed = change("resname ACE ALA NME", f"resname ALA NME\n  {written[0]}")
+    hybrid = prepare(RunFile.parse(allowed, name="run.yaml")).hybrid
+    assert hybrid is not None
+    assert len(hybrid.links) == 1
+
+    rigid = change("cutoff: 1 nm", "cutoff: 1 nm\n  constraints: h-bonds")
+    (said,) = [text for text in prepare(RunFile.parse(rigid)).warnings if "constraints in the region" in text]
+    assert "`hydrogen_mass: 3 dalton` below `forcefield:`" in said
+    assert "`remove_constraints: false` below `region:`" in said
+    assert "=" not in said
+    kept = rigid.replace("charge: 0", "charge: 0\n  remove_constraints: false")
+    assert not [text for text in prepare(RunFile.parse(kept)).warnings if "constraints in the region" in text]
+    heavy = rigid.replace("cutoff: 1 nm", "cutoff: 1 nm\n  hydrogen_mass: 3 dalton")
+    (said,) = [text for text in prepare(RunFile.parse(heavy)).warnings if "constraints in the region" in text]
+    assert "hydrogen_mass" not in said
+
+
 def test_a_run_that_was_refused_can_be_run_again(tmp_path: pathlib.Path) -> None:
     """What a wrong run file leaves is no run: with the mistake mended, the same command goes through."""
     file = run_file(tmp_path, changes={"uncertainty": "", "minimise": "{iterations: 0}", "produce": "{length: 4 fs}"})

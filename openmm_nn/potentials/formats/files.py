@@ -250,5 +250,5 @@ def require_trust(file: ForeignFile, trust: bool, instead: str) -> None:
     if not trust:
         raise ParameterError(
             "trust", f"False for {file.path}, a pickle: reading it runs whatever code its author put inside",
-                    "True, for a file whose origin you trust", f"give trust=True; or {instead}"
+                    "True, for a file whose origin you trust", f"give {{trust}}; or {instead}", {"trust": True}
         )  # fmt: skip

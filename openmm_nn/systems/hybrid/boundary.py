@@ -214,19 +214,20 @@ def _refuse_metal(graph: BondGraph, bond: tuple[int, int]) -> None:
             "positions).delete([bond]) of openmm.app, with the bond of topology.bonds()"
         )
     if 6 in {graph.numbers[atom] for atom in bond}:
-        remedy += f"; or, if a hydrogen in place of the metal is wanted, give allow_cuts=[{bond}]"
+        remedy += "; or, if a hydrogen in place of the metal is wanted, give {allow_cuts}"
     raise errors.BoundaryError(
         "region",
         f"a cut through a contact with a metal, {graph.describe(*bond)}",
         "cuts through single bonds between main-group atoms, since no hydrogen closes a coordination",
         remedy,
+        {"allow_cuts": [bond]},
     )
 
 
 def _guard(
     graph: BondGraph, atoms: tuple[int, ...], bond: tuple[int, int], kind: BondKind, others: list[tuple[int, int]]
 ) -> None:
-    wanted = f"; or, if this is wanted, give allow_cuts=[{bond}]"
+    wanted, options = "; or, if this is wanted, give {allow_cuts}", {"allow_cuts": [bond]}
     if kind.kind != "single":
         words = {"unknown": "a bond of unknown order", "X-H": "an X-H bond"}.get(kind.kind)
         if words is None:
@@ -236,6 +237,7 @@ def _guard(
             f"a cut through {words}, {graph.describe(*bond)} (told by {kind.evidence})",
             "cuts through single bonds between heavy atoms",
             f"{_REMEDIES[kind.kind]}{_alternatives(graph, atoms, bond)}{wanted}",
+            options,
         )
     ring = small_ring(graph, *bond)
     if ring:
@@ -245,6 +247,7 @@ def _guard(
             f"a cut through {graph.describe(*bond)}, which opens a ring of {len(ring)} atoms ({names})",
             f"cuts outside of rings of at most {_LARGEST_RING} atoms, which are as they are by being closed",
             f"take the whole ring on the same side{_alternatives(graph, atoms, bond)}{wanted}",
+            options,
         )
     sharing = [other for other in others if other[1] == bond[1]]
     if len(sharing) > 1:
@@ -253,7 +256,8 @@ def _guard(
             "region",
             f"two cuts that end on {graph.labels[bond[1]]}, from {inside}",
             "one cut for each atom of the environment, since two link atoms beside it would collide",
-            f"take {graph.labels[bond[1]]} into the region; or, if this is wanted, give allow_cuts={sharing}",
+            f"take {graph.labels[bond[1]]} into the region; or, if this is wanted, give {{allow_cuts}}",
+            {"allow_cuts": sharing},
         )
     beside = [other for other in others if other[1] in graph.neighbours[bond[1]]]
     if beside:
@@ -261,7 +265,8 @@ def _guard(
             "region",
             f"cuts that end on {graph.labels[bond[1]]} and on {graph.labels[beside[0][1]]}, which are bonded",
             "cuts whose atoms of the environment are not bonded, since their link atoms would be too near",
-            f"take both into the region; or, if this is wanted, give allow_cuts={sorted([bond, beside[0]])}",
+            f"take both into the region{wanted}",
+            {"allow_cuts": sorted([bond, beside[0]])},
         )
 
 

@@ -127,7 +127,8 @@ def _check_scheme(scheme: str, force: openmm.NonbondedForce, region: Region, cut
                 "charge_scheme",
                 f"{scheme!r}, but the charge of particle {particle} depends on the parameter {parameter!r}",
                 "'none' where charges of the boundary or the region change during a run",
-                "use charge_scheme='none'",
+                "use {charge_scheme}",
+                {"charge_scheme": "none"},
             )
 
 

@@ -151,7 +151,8 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
             f"None, and {name} does not say whether the potential is long-ranged",
             "True or False in a System with Ewald summation, where it decides whether the region's interaction with "
             "its periodic images stays classical",
-            "give long_range=False for a potential with a cutoff, long_range=True for one with its own electrostatics",
+            "give {long_range} for a potential with a cutoff, the opposite for one with its own electrostatics",
+            {"long_range": False},
         )
     replaces = bool(far and uses_box)
     if replaces:
@@ -180,7 +181,8 @@ def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int
         if total is not None and abs(total) > _CHARGE_TOLERANCE:
             errors.warn(
                 f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
-                "charge and describes what it was trained for. Check that it fits; charge=0 says that it does."
+                "charge and describes what it was trained for. Check that it fits; {charge} says that it does.",
+                options={"charge": 0},
             )
         return 0
     guess = region.guessed_charge
@@ -188,6 +190,7 @@ def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int
     if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cuts):
         errors.warn(
             f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
-            f"e. Give charge={guess} if that is right."
+            f"e. Give {{charge}} if that is right.",
+            options={"charge": guess},
         )
     return guess

@@ -121,7 +121,8 @@ def check_rigid_water(graph: BondGraph, constraints: list[tuple[int, int, int]])
                         "remove_constraints",
                         f"False, with the rigid water of {graph.labels[oxygen]} in the region",
                         "True, since a potential needs the internal coordinates of a water free",
-                        "use remove_constraints=True, or leave the water out of the region",
+                        "use {remove_constraints}, or leave the water out of the region",
+                        {"remove_constraints": True},
                     )
 
 
@@ -132,10 +133,11 @@ def _advise(system: openmm.System, graph: BondGraph, removed: list[tuple[int, in
     lightest = min(system.getParticleMass(atom).value_in_unit(unit.dalton) for atom in hydrogens)
     heavy = lightest > _HEAVY_HYDROGEN
     step = "2 fs at most, since its hydrogens have repartitioned mass" if heavy else "1 fs at most, better 0.5 fs"
-    remedy = "" if heavy else " For 2 fs make the classical System with hydrogenMass=3*amu or more."
+    remedy = "" if heavy else " For 2 fs make the classical System with {hydrogenMass} or more."
     errors.warn(
         f"{len(removed)} constraints in the region were removed, so that {len(hydrogens)} of its hydrogens vibrate: "
-        f"use a time step of {step}.{remedy} remove_constraints=False keeps them.",
+        f"use a time step of {step}.{remedy} To keep them, give {{remove_constraints}}.",
+        options={"remove_constraints": False, "hydrogenMass": 3 * unit.amu},
     )
 
 

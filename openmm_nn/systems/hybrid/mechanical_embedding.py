@@ -188,7 +188,8 @@ def _add_potential(system: openmm.System, request: EmbeddingRequest, uses_box: b
             "potential",
             f"an MLPotential with {len(region.links)} cut bonds; its force has no link atoms",
             "regions of whole molecules",
-            "use expand='molecule', or a Potential from openmm_nn.load_potential(...)",
+            "use {expand}, or a Potential from openmm_nn.load_potential(...)",
+            {"expand": "molecule"},
         )
     for name in ("scale", "parameters", "properties"):
         if getattr(request, name):
