@@ -41,10 +41,13 @@ PACKAGES = {
         "fsspec",
         "filelock",
     ),
-    "mdtraj": ("mdtraj", "packaging", "scipy", "netCDF4", "cftime", "pyparsing"),
+    "mdtraj": ("mdtraj", "packaging", "scipy", "pyparsing"),
     "rich": ("rich", "markdown-it-py", "mdurl", "pygments"),
     "ruamel.yaml": ("ruamel.yaml",),
-    "typer": ("typer", "annotated_doc", "click", "shellingham", "typing_extensions"),
+    "typer": (
+        "typer", "annotated_doc", "click", "shellingham", "typing_extensions", "pydantic", "pydantic_core",
+        "annotated_types", "typing_inspection",
+    ),  # fmt: skip
 }
 TRY = """
 import openmm, openmm_nn
@@ -113,6 +116,10 @@ def pack_python(channel: Channel) -> None:
 def pack_wheels(channel: Channel) -> None:
     """Pack the distributions of this environment under conda's names."""
     for name, distributions in PACKAGES.items():
+        if list(
+            (channel.folder / "linux-64").glob(f"{name}-{importlib.metadata.version(distributions[0]).split('+')[0]}-*")
+        ):
+            continue
         place = channel.place(name)
         wanted = [f"{each}=={importlib.metadata.version(each)}" for each in distributions]
         subprocess.run(
