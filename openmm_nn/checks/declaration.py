@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -123,10 +124,14 @@ def charge_and_spin(subject: Subject) -> Check:
     details = {"electrons": electrons, "charge": subject.charge, "multiplicity": subject.multiplicity}
     name, unit = "charge_and_spin", "electrons"
     try:
-        check_charge(subject.card, subject.charge)
-        check_multiplicity(subject.card, subject.multiplicity)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_charge(subject.card, subject.charge)
+            check_multiplicity(subject.card, subject.multiplicity)
     except ParameterError as error:
         return Check(name, float(electrons), unit, "fail", str(error), details)
+    if caught:
+        return Check(name, float(electrons), unit, "fail", str(caught[0].message), details)
     if "atomic_numbers" not in subject.card.inputs:
         text = "The potential is not told which elements the atoms are."
         return Check(name, float(electrons), unit, "skipped", text, details)

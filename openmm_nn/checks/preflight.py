@@ -46,6 +46,7 @@ def preflight(
     potential: Potential,
     positions: Any,
     *,
+    region: Any = None,
     box: Any = None,
     charge: int = 0,
     multiplicity: int = 1,
@@ -67,6 +68,9 @@ def preflight(
         From ``load_potential``.
     positions
         (N,3): a Quantity, or numbers in nm. A structure as the simulation would start from.
+    region
+        A `HybridSystem`, whose topology and positions are then given: its region is examined by itself, with its link
+        atoms where the force places them. Or a selection or indices of whole molecules.
     box
         (3,3): a Quantity, or numbers in nm, if the potential will be used periodically.
     charge, multiplicity
@@ -119,6 +123,7 @@ def preflight(
         topology,
         potential,
         positions,
+        region=region,
         box=box,
         charge=charge,
         multiplicity=multiplicity,

@@ -14,6 +14,8 @@ from ..errors import ModelError, ParameterError, ParticleError
 from ..geometry import WholeMaker, as_box, cluster_error
 from ..model.card_values import potential_parameters
 from ..potentials.potential import Potential
+from ..selection import select_atoms
+from ..systems.capped import CappedRegion, capped_region
 from ..units import in_nanometers, in_unit
 from .fragments import Fragment, find_bonds, mass_of
 
@@ -299,6 +301,28 @@ def _scatter(energies: Array) -> float:
     return float(np.sqrt(np.sum(rest**2) / (len(t) - 6)))
 
 
+def _capped(potential: Potential, topology: Any, positions: Any, region: Any, box: Any) -> CappedRegion:
+    """Return the region as its force shows it to the potential."""
+    if not isinstance(topology, app.Topology):
+        raise ParameterError(
+            "region", f"a region of {type(topology).__name__}", "a region of an OpenMM topology", "give the topology"
+        )
+    links = getattr(region, "links", None)
+    if links is None:
+        atoms, links = select_atoms(topology, region, argument="region"), ()
+        inside = set(atoms)
+        if any((bond[0].index in inside) != (bond[1].index in inside) for bond in topology.bonds()):
+            raise ParameterError(
+                "region", "atoms with cut bonds", "whole molecules, or what has the link atoms of the cut bonds",
+                "give the HybridSystem that create_hybrid_system returned"
+            )  # fmt: skip
+    else:
+        chosen = getattr(region, "region", region)
+        atoms = tuple(int(atom) for atom in chosen.atoms)
+    found = box if box is not None else topology.getPeriodicBoxVectors()
+    return capped_region(potential.card, topology, atoms, links, positions, found)
+
+
 def make_subject(
     topology: Any,
     potential: Potential,
@@ -313,6 +337,7 @@ def make_subject(
     temperature: Any,
     steps: int | None,
     seed: int,
+    region: Any = None,
 ) -> Subject:
     """Check the arguments of ``preflight`` and bring them into the package's units.
 
@@ -327,7 +352,10 @@ def make_subject(
         raise ParameterError(
             "potential", f"a {type(potential).__name__}", "a Potential", "make one with load_potential(...)"
         )
-    numbers, bonds = _elements(topology)
+    if region is not None:
+        capped = _capped(potential, topology, positions, region, box)
+        positions, box = capped.positions, None
+    numbers, bonds = _elements(topology) if region is None else (capped.numbers, capped.bonds)
     try:
         x = in_nanometers(positions)
     except (TypeError, ValueError) as error:

@@ -115,8 +115,8 @@ class FiniteGuard:
                        f"a number that is not finite {where}")  # fmt: skip
         return _with_advice(
             event,
-            "offending.pdb, at the atoms named: are two of them too close? A shorter time step, a longer minimisation, "
-            "or a potential that knows this chemistry helps",
+            f"offending.pdb{', at the atoms named' if atoms else ''}: are two atoms too close? A shorter time step, a "
+            "longer minimisation, or a potential that knows this chemistry helps",
         )
 
 
@@ -355,7 +355,7 @@ class UncertaintyGuard:
                            (spread.atom,), text)  # fmt: skip
         elif self.max_energy is not None and not spread.energy <= self.max_energy:
             event = _event(self.name, sample, spread.energy, f"allowed is {self.max_energy:.4g} kJ/mol",
-                           (spread.atom,), f"sigma_E is {spread.energy:.4g} kJ/mol, a disagreement")  # fmt: skip
+                           (spread.atom,), f"sigma_E of the committee is {spread.energy:.4g} kJ/mol")  # fmt: skip
         else:
             return None
         return _with_advice(

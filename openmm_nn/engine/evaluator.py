@@ -201,6 +201,23 @@ class Evaluator:
         mean = float(scale * (self.card.energy_factor * energies.mean() + self.energy_offset))
         return EngineResult(mean, projected, values, std, {k: factor * v for k, v in model_derivatives.items()})
 
+    def place(self, positions: Array, box: Array | None = None) -> Array:
+        """Return the atoms that the model sees, made whole, with link atoms.
+
+        Parameters
+        ----------
+        positions
+            (P,3) float64, nm: of the region's atoms, then of the outside atoms of links.
+        box
+            (3,3) float64, nm, reduced: of the System, if that is periodic.
+
+        Returns
+        -------
+        ndarray of float64
+            (N,3), nm.
+        """
+        return self._place(positions, box)[0]
+
     def _place(self, positions: Array, box: Array | None) -> tuple[Array, Array, Array]:
         """Return the positions (N,3) of the model's atoms in nm, and direction and length of every cut bond."""
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ParameterError, ParticleError
+from ..errors import ParameterError, ParticleError, warn
 from ..model.card import ModelCard
 from ..model.card_values import element_symbol
 from ..selection import as_indices, plain_values, select_atoms
@@ -287,15 +287,19 @@ def _whole_number(argument: str, value: Any) -> int:
 
 
 def check_charge(card: ModelCard, charge: int) -> int:
-    """Return the charge, which only a potential that is told of it can have."""
+    """Return the charge; where the potential is not told of it, a warning says so."""
     value = _whole_number("charge", charge)
     if value != 0 and not card.supports_charge:
-        raise ParameterError(
-            "charge", str(value), f"0: {card.name!r} is not told the charge",
-                    "use a potential that takes 'charge', or {charge} if this one was trained for it",
-                    {"charge": 0}
-        )  # fmt: skip
+        warn(_not_told(card, "charge", f"{value:+d} e"))
     return value
+
+
+def _not_told(card: ModelCard, what: str, value: str) -> str:
+    trained = f" (its card: {card.trained_on})" if card.trained_on else ""
+    return (
+        f"{what}: {value} was given, but the potential {card.name!r} is not told the {what}: it gives the energy of "
+        f"what it was trained on{trained}. Use a potential that takes {what!r} unless this one was trained for it."
+    )
 
 
 def check_multiplicity(card: ModelCard, multiplicity: int) -> int:
@@ -304,10 +308,7 @@ def check_multiplicity(card: ModelCard, multiplicity: int) -> int:
     if value < 1:
         raise ParameterError("multiplicity", str(value), "1 or more (2S + 1)", "give 1 for a closed shell")
     if value != 1 and not card.supports_spin:
-        raise ParameterError(
-            "multiplicity", str(value), f"1: {card.name!r} is not told the spin",
-                    "use a potential that takes 'multiplicity'"
-        )  # fmt: skip
+        warn(_not_told(card, "multiplicity", str(value)))
     return value
 
 

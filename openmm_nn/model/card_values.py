@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     Runner = Callable[[Mapping[str, Any], bool, Sequence[str], bool], RunnerResult]
 
 
-__all__ = ["element_symbol", "energy_offset", "potential_parameters"]
+__all__ = ["METALS", "element_symbol", "energy_offset", "potential_parameters"]
+
+METALS = frozenset({3, 4, 11, 12, 13, *range(19, 32), *range(37, 52), *range(55, 85), *range(87, 119)})
+"""Atomic numbers of metals, whose electrons and bonds the rules of molecules do not count."""
 
 
 def element_symbol(number: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from ..errors import CardError, ModelError
 from .archive import glance, open_archive
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
+from .operators import missing_operator
 from .scriptcheck import CARD_LIMIT, add_manifest, check_script_archive, is_script_archive
 from .torchscript import read_script, write_script
 
@@ -73,6 +74,9 @@ def unpack(data: bytes, name: str) -> tuple[Any, ModelCard | None]:
     try:
         module = read_script(data, files)
     except _READ_ERRORS as error:
+        missing = missing_operator(str(error), name)
+        if missing is not None:
+            raise missing from error
         _explain(data, name, str(error).strip().splitlines())
     text = files[CARD_FILE]
     if not text:

@@ -15,13 +15,14 @@ from ..engine.force import Link, ModelSource, create_force
 from ..engine.force_arguments import check_charge, check_multiplicity, check_numbers
 from ..engine.module_runner import ModuleRunner
 from ..engine.package_runner import PackageRunner
-from ..errors import ModelError, ParameterError, ParticleError, UnsupportedError
+from ..errors import ModelError, ParameterError, ParticleError, UnsupportedError, warn
 from ..geometry import as_box
 from ..model.card import ModelCard
 from ..model.card_values import potential_parameters
 from ..model.torchscript import read_script, write_script
 from ..model.trust import TRUST_VARIABLE, is_known, remember_hash, trust_hash
 from ..units import in_nanometers
+from .familiarity import unfamiliar, unpaired
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -96,6 +97,7 @@ class Potential:
         self._device = device
         self._sha256 = None if data is None else hashlib.sha256(data).hexdigest()
         self._runners: dict[tuple[str, str], ModuleRunner] = {}
+        self._spoken: set[tuple[str, tuple[int, ...], int]] = set()
 
     def __repr__(self) -> str:
         origin = "callable" if self._sha256 is None else f"sha256 {self._sha256[:12]}"
@@ -210,6 +212,11 @@ class Potential:
         EvaluationError
             If positions, energy or forces are not finite.
 
+        Notes
+        -----
+        There is a warning, once for each composition, if no such multiplicity exists for the number of electrons, or if
+        the members of a bundled committee disagree as they do on molecules that they do not know.
+
         Examples
         --------
         >>> import numpy as np
@@ -241,8 +248,25 @@ class Potential:
         members = card.committee_size > 1 and not card.returns_forces
         values = potential_parameters(card, parameters)
         result = evaluator.evaluate(x, None if box is None else as_box(box, numbers), values, members=members)
+        self._speak_once(numbers, charge, multiplicity, result.forces_std)
         forces = np.zeros((0, 3)) if result.forces is None else result.forces
         return Evaluation(result.energy, forces, result.energy_std, result.forces_std)
+
+    def _speak_once(
+        self, numbers: tuple[int, ...], charge: int, multiplicity: int, forces_std: NDArray[np.float64] | None
+    ) -> None:
+        """Warn of atoms that this potential does not know, once for each composition."""
+        texts = {"sigma": unfamiliar(self._card.name, numbers, forces_std)}
+        if "atomic_numbers" in self._card.inputs and unpaired(numbers, charge, multiplicity):
+            texts["electrons"] = (
+                f"charge: {charge:+d} e leaves {sum(numbers) - charge} electrons, a number that has no multiplicity "
+                f"{multiplicity}. Give charge= of an ion, or the multiplicity: 2 for a radical."
+            )
+        for kind, text in texts.items():
+            key = (kind, tuple(sorted(numbers)), charge)
+            if text and key not in self._spoken:
+                self._spoken.add(key)
+                warn(text)
 
     def create_force(
         self,

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import openmm
 from openmm import app, unit
+from scipy.spatial import KDTree
 
 from ..disk import write_atomically
 from ..dynamics.committee_spread import find_committee, measure_spread
@@ -244,7 +245,10 @@ class Dynamics:
         asked = self.runfile.dynamics
         if velocities and asked.temperature is not None:
             arguments = (asked.seed,) if asked.seed else ()
-            self.context.setVelocitiesToTemperature(asked.temperature * unit.kelvin, *arguments)
+            try:
+                self.context.setVelocitiesToTemperature(asked.temperature * unit.kelvin, *arguments)
+            except openmm.OpenMMException as error:  # it evaluates the forces
+                self._failed(stage, 0, error)
         self.context.setTime(0.0)
         self.context.setStepCount(0)
         self.watch.begin()
@@ -379,24 +383,37 @@ class Dynamics:
                 f"{stage}, after step {step}", f"an error of OpenMM: {text}", "steps without errors",
                         f"look at what it names; `openmm-nn continue {self.place.path}` goes on from a checkpoint"
             ) from error  # fmt: skip
-        atoms = bad[:10].tolist() or self._moved(positions)
-        names = ", ".join(self._label(atom) for atom in atoms)
+        if self._last_good is None and not len(bad) and len(positions) > 1:
+            atoms, story = self._first_evaluation(stage, positions)
+        else:
+            before = positions if self._last_good is None else positions_of(self._last_good)
+            moved = np.linalg.norm(positions - before, axis=1)
+            atoms = bad[:10].tolist() or [int(atom) for atom in np.argsort(-moved)[:3]]
+            story = (
+                f"It happened in {stage}, in the steps after {step} ({step * self.timestep:.4g} ps). Since the "
+                f"last check these atoms moved most: {', '.join(map(self._label, atoms))}. Look at them in "
+                "offending.pdb: are two atoms too close? A shorter time step, a longer minimisation, or a potential "
+                "that knows this chemistry helps."
+            )
         event = Event(
             "finite", stage, step, step * self.timestep, math.nan, "all numbers must be finite", tuple(atoms),
-            f"{text.rstrip('.')}. It happened in {stage}, in the steps after {step} "
-            f"({step * self.timestep:.4g} ps); the atoms that moved most since the last check: {names}. "
-            "Look at offending.pdb there: are two atoms too close? A shorter time step, a longer minimisation, or a "
-            "potential that knows this chemistry helps.",
+            f"{text.rstrip('.')}. {story}",
         )  # fmt: skip
         self._events.write(event)
         self._stop(event, positions)
 
-    def _moved(self, positions: np.ndarray) -> list[int]:
-        """Return the three atoms that moved most since the last good state."""
-        if self._last_good is None:
-            return []
-        moved = np.linalg.norm(positions - positions_of(self._last_good), axis=1)
-        return [int(atom) for atom in np.argsort(-moved)[:3]]
+    def _first_evaluation(self, stage: str, positions: np.ndarray) -> tuple[list[int], str]:
+        """Tell of a structure that cannot be evaluated: which atoms are closest, and that there is no earlier state."""
+        distance, other = KDTree(positions).query(positions, k=2)
+        atom = int(np.argmin(distance[:, 1]))
+        atoms = [atom, next(int(index) for index in other[atom] if index != atom)]
+        story = (
+            f"It happened in {stage} at the first evaluation, so that no state before it is good. The closest atoms "
+            f"are {' and '.join(map(self._label, atoms))}, {distance[atom, 1]:.4f} nm apart; offending.pdb has the "
+            "structure. Correct it if they are too close, relax it with a force field alone, or use a potential that "
+            "knows this chemistry."
+        )
+        return atoms, story
 
     def _label(self, index: int) -> str:
         atom = next(atom for atom in self.topology.atoms() if atom.index == index)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..disk import write_atomically
-from ..errors import RunError, UnsupportedError
-from ..units import in_nanometers
+from ..errors import RunError
 from .directory import RunDirectory
 from .preparation import Prepared
 from .runfile import RunFile
@@ -18,7 +15,7 @@ _TEMPERATURE = 300.0  # K, where a run names none
 
 
 def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[str]:
-    """Examine the potential at the region's own positions, and write preflight.json.
+    """Examine the potential at the region's own positions, with its link atoms, and write preflight.json.
 
     Parameters
     ----------
@@ -36,29 +33,24 @@ def examine(runfile: RunFile, prepared: Prepared, place: RunDirectory) -> list[s
 
     Raises
     ------
-    UnsupportedError
-        If the region has cut bonds, whose link atoms are not part of the structure.
     RunError
         If a check fails.
     """
     if prepared.potential is None:
         return []
-    if prepared.hybrid is not None and prepared.hybrid.links:
-        raise UnsupportedError(
-            "preflight", f"a region with {len(prepared.hybrid.links)} cut bonds", "regions of whole molecules",
-                    "remove `preflight: true`, or examine a whole molecule with `openmm-nn preflight`"
-        )  # fmt: skip
-    from ..checks.preflight import preflight
+    from ..checks import preflight
 
-    atoms = list(prepared.topology.atoms())
+    hybrid = prepared.hybrid
+    periodic = hybrid is None and prepared.system.usesPeriodicBoundaryConditions()
+    told = None if hybrid is None else hybrid.boundary_report()
     region = runfile.region or Region()
-    periodic = prepared.hybrid is None and prepared.system.usesPeriodicBoundaryConditions()
     report = preflight(
-        [atoms[index].element.atomic_number for index in prepared.region],
+        prepared.topology,
         prepared.potential,
-        np.asarray(in_nanometers(prepared.positions))[list(prepared.region)],
+        prepared.positions,
+        region=hybrid,
         box=prepared.topology.getPeriodicBoxVectors() if periodic else None,
-        charge=region.charge or 0,
+        charge=(region.charge or 0) if told is None else told.charge,
         multiplicity=region.multiplicity,
         parameters=runfile.potential.parameters if runfile.potential is not None else None,
         timestep=runfile.dynamics.timestep,

@@ -16,16 +16,19 @@ from openmm import app, unit
 from .. import native
 from ..dynamics.committee_spread import bias_potential
 from ..errors import OpenMMNNError, OptionWarning, RunFileError
+from ..potentials.familiarity import warn_of_unfamiliar
 from ..potentials.formats import find_format
 from ..potentials.loading import available_potentials, load_potential, similar_names
 from ..potentials.potential import Potential
 from ..selection import select_atoms
+from ..systems.capped import capped_region
+from ..systems.completeness import check_bonds_present
 from ..systems.hybrid import HybridSystem, create_hybrid_system, select_region
 from ..systems.hybrid.embeddings import find_embedding
 from ..systems.system import create_system
 from .runfile import RunFile
 from .schema import Region
-from .structures import classical_system, read_structure
+from .structures import Structure, classical_system, read_structure
 
 __all__ = [
     "Prepared",
@@ -176,8 +179,10 @@ def prepare(runfile: RunFile) -> Prepared:
             system, atoms = hybrid.system, hybrid.region.indices
         else:
             with located(runfile, "potential.name"):
-                system = create_system(topology, potential, **system_options(runfile))
+                system = create_system(topology, potential, structure.positions, **system_options(runfile))
             atoms = tuple(range(topology.getNumAtoms()))
+        if potential is not None and hybrid is not None:
+            _look(potential, structure, hybrid)
     said = [
         entry.message.advice(in_keys) if isinstance(entry.message, OptionWarning) else str(entry.message)
         for entry in caught
@@ -187,7 +192,21 @@ def prepare(runfile: RunFile) -> Prepared:
     _check_ensemble(runfile, system)
     trajectory_atoms(runfile, topology)
     add_barostat(runfile, system)
+    if potential is not None and hybrid is None and runfile.dynamics.ensemble == "NPT":
+        with located(runfile, "structure.file"):
+            check_bonds_present(topology, system)
     return Prepared(topology, structure.positions, system, potential, hybrid, atoms, tuple(dict.fromkeys(said)))
+
+
+def _look(potential: Potential, structure: Structure, hybrid: HybridSystem) -> None:
+    """Warn of a region that the potential does not know."""
+    box = structure.topology.getPeriodicBoxVectors()
+    capped = capped_region(
+        potential.card, structure.topology, hybrid.region.indices, hybrid.links, structure.positions, box
+    )
+    told = hybrid.boundary_report()
+    warn_of_unfamiliar(potential, capped.numbers, capped.positions, capped.labels,
+                       charge=told.charge, multiplicity=told.multiplicity)  # fmt: skip
 
 
 def read_potential(runfile: RunFile) -> Potential | None:

@@ -228,12 +228,12 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
     box = prepared.topology.getPeriodicBoxVectors()
     if box is not None and prepared.system.usesPeriodicBoundaryConditions():
         dynamics.context.setPeriodicBoxVectors(*box)
+    stage = "equilibrate" if "equilibrate" in stages else "produce"
     try:
         dynamics.minimise()
+        dynamics.begin(stage, velocities=True)
     except Stopped as stopped:
         return _stopped(place, stopped)
-    stage = "equilibrate" if "equilibrate" in stages else "produce"
-    dynamics.begin(stage, velocities=True)
     return _finish(dynamics, place, stage, 0)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import openmm
 from openmm import app, unit
 from openmm.app.internal.charmm.exceptions import CharmmError
 
 from ..errors import ParameterError
 from ..geometry import topology_box
+from ..units import in_nanometers
 from .runfile import RunFile
 from .schema import STRUCTURE_KINDS, Forcefield
 
@@ -110,6 +112,13 @@ def read_structure(runfile: RunFile) -> Structure:
         raise runfile.error(
             "structure.coordinates", got=f"a file of {places} positions",
             allowed=f"one for each of the {atoms} atoms of structure.file", remedy="give files that belong together",
+        )  # fmt: skip
+    finite = np.isfinite(in_nanometers(structure.positions)) if atoms else np.ones((0, 3), dtype=bool)
+    if not finite.all():
+        lost = list(structure.topology.atoms())[int(np.argmin(finite.all(axis=1)))]
+        raise runfile.error(
+            "structure.file", got=f"no number for the position of {lost.residue.name}{lost.residue.id}:{lost.name}",
+            allowed="finite coordinates", remedy="look into the file at this atom; PDBFixer rebuilds lost atoms",
         )  # fmt: skip
     if not atoms:
         raise runfile.error("structure.file", got="a file without atoms", allowed="atoms", remedy="look into it")

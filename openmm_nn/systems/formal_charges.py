@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..model.card_values import METALS
+
 if TYPE_CHECKING:
     from openmm.app import Topology
 
-__all__ = ["METALS", "formal_charges", "topology_formal_charges"]
+__all__ = ["formal_charges", "topology_formal_charges"]
 
 _VALENCE = {1: 1, 2: 0, 5: 3, 6: 4, 7: 3, 8: 2, 9: 1, 10: 0, 14: 4, 15: 3, 16: 2, 17: 1, 18: 0, 32: 4, 33: 3, 34: 2,
             35: 1, 36: 0, 52: 2, 53: 1, 54: 0}  # fmt: skip
-METALS = frozenset({3, 4, 11, 12, 13, *range(19, 32), *range(37, 52), *range(55, 85), *range(87, 119)})
 _CATIONS = {3: 1, 11: 1, 19: 1, 37: 1, 55: 1, 4: 2, 12: 2, 20: 2, 38: 2, 56: 2, 30: 2, 48: 2, 13: 3}
 _HYDROGEN, _CARBON, _NITROGEN, _OXYGEN = 1, 6, 7, 8
 _SECONDS = 2.0  # for the Lewis structure of one group of conjugated atoms

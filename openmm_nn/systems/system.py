@@ -10,9 +10,12 @@ import openmm
 from ..engine.force import Link
 from ..errors import ParameterError, ParticleError
 from ..geometry import check_system_box, topology_box
+from ..potentials.familiarity import warn_of_unfamiliar
 from ..potentials.potential import Potential
 from ..selection import select_atoms
 from ..units import MASS_UNIT, in_nanometers, in_unit
+from .completeness import check_bonds_present, warn_of_missing_hydrogens
+from .electrons import Molecules, sees_elements, settle_charge
 from .hybrid.region import Region, RegionLike
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def add_neural_force(
     links: Iterable[Link] = (),
     bonds: Iterable[tuple[int, int]] | None = None,
     periodic: bool | None = None,
-    charge: int = 0,
+    charge: int | None = None,
     multiplicity: int = 1,
     scale: tuple[str, float] | None = None,
     parameters: Mapping[str, float] | None = None,
@@ -57,8 +60,10 @@ def add_neural_force(
     periodic
         Whether the model is given the box; by default as the card says, and where that leaves the choice only if the
         potential describes all atoms and the topology has a box.
-    charge, multiplicity
-        Of the region.
+    charge
+        Of the region, with its link atoms, in e. By default what the bonds imply; a warning if that is not zero.
+    multiplicity
+        Spin multiplicity, 2S + 1.
     scale
         Name and default value of a Context parameter that multiplies the energy.
     parameters
@@ -76,9 +81,10 @@ def add_neural_force(
     Raises
     ------
     ParticleError
-        If topology and System differ, or the atoms are wrong, virtual sites or of elements that are not known.
+        If topology and System differ, atoms are wrong, virtual sites or of elements that are not known, or bonds are
+        missing beside a barostat.
     ParameterError
-        If an option has a value that is not allowed.
+        If an option has a value that is not allowed, or no such multiplicity exists for the number of electrons.
 
     Examples
     --------
@@ -106,13 +112,18 @@ def add_neural_force(
         region.check_cuts()
     atoms: Iterable[int] = region.indices if isinstance(region, Region) else region or range(system.getNumParticles())
     _check_sites(system, potential, atoms)
+    links, bonds = tuple(links), None if bonds is None else tuple(bonds)
+    if sees_elements(potential.card):
+        chosen = None if region is None else tuple(atoms)
+        caps = len(region.links) if isinstance(region, Region) else len(links)
+        charge = _check_chemistry(system, potential, topology, chosen, caps, charge, multiplicity)
     force = potential.create_force(
         topology,
         region,
         links=links,
         bonds=bonds,
         periodic=periodic,
-        charge=charge,
+        charge=charge or 0,
         multiplicity=multiplicity,
         scale=scale,
         parameters=parameters,
@@ -126,8 +137,9 @@ def add_neural_force(
 def create_system(
     topology: Topology,
     potential: Potential,
+    positions: Any | None = None,
     *,
-    charge: int = 0,
+    charge: int | None = None,
     multiplicity: int = 1,
     periodic: bool | None = None,
     hydrogen_mass: Any | None = None,
@@ -144,8 +156,13 @@ def create_system(
         Elements, bonds, and the box of a periodic System.
     potential
         The potential.
-    charge, multiplicity
-        Of everything.
+    positions
+        (N,3): a Quantity, or numbers in nm. If they are given, a bundled potential is evaluated once, and there is a
+        warning if its members disagree as they do on molecules that they do not know.
+    charge
+        Of everything, in e. By default what the bonds imply; a warning if that is not zero.
+    multiplicity
+        Spin multiplicity, 2S + 1.
     periodic
         Whether the model is given the box; by default if the topology has one and the card allows it.
     hydrogen_mass
@@ -198,7 +215,7 @@ def create_system(
         system.addParticle(mass)
     if box is not None:
         system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*vector) for vector in in_nanometers(box).tolist()))
-    add_neural_force(
+    force = add_neural_force(
         topology,
         system,
         potential,
@@ -209,9 +226,37 @@ def create_system(
         force_group=force_group,
         properties=properties,
     )
+    if positions is not None and (box is None or force.usesPeriodicBoundaryConditions()):
+        warn_of_unfamiliar(
+            potential,
+            [atom.element.atomic_number for atom in topology.atoms()],
+            positions,
+            [f"{atom.residue.name}{atom.residue.id}:{atom.name} (atom {atom.index})" for atom in topology.atoms()],
+            box=box,
+            charge=force.getCharge(),
+            multiplicity=multiplicity,
+        )
     if remove_cm_motion and potential.card.frame == "invariant":
         system.addForce(openmm.CMMotionRemover())
     return system
+
+
+def _check_chemistry(
+    system: openmm.System,
+    potential: Potential,
+    topology: Topology,
+    atoms: tuple[int, ...] | None,
+    links: int,
+    charge: int | None,
+    multiplicity: int,
+) -> int | None:
+    """Look for missing bonds and hydrogens, and settle the charge; a term on a part of a molecule has no electrons."""
+    check_bonds_present(topology, system)
+    warn_of_missing_hydrogens(topology, None if atoms is None else set(atoms))
+    molecules = Molecules.of_topology(topology, atoms)
+    if len(molecules.numbers) != (topology.getNumAtoms() if atoms is None else len(atoms)) + links:
+        return charge
+    return settle_charge(molecules, charge, multiplicity, told=potential.card.supports_charge)
 
 
 def _masses(topology: Topology, hydrogen_mass: Any | None) -> list[float | None]:

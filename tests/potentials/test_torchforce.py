@@ -148,7 +148,7 @@ def test_refusals(models: ModelSet) -> None:
         models.pair("edges").to_torchforce()
     with pytest.raises(ParticleError, match="Na"):
         models.pair("edges").to_torchforce(atomic_numbers=[11])
-    with pytest.raises(ParameterError, match="charge"):
+    with pytest.warns(UserWarning, match="is not told the charge"):
         models.pair("edges").to_torchforce(atomic_numbers=NUMBERS, charge=1)
     with pytest.raises(ParameterError, match="periodic"):
         models.pair("plain").to_torchforce(atomic_numbers=NUMBERS, periodic=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError, ParameterError
+from ...model.operators import missing_operator
 from ...model.scriptcheck import check_script_archive
 from ...model.torchscript import quiet_torchscript, read_script
 
@@ -219,11 +220,14 @@ def read_foreign_script(file: ForeignFile, edit: Callable[[bytes], bytes] | None
     except ModelError:
         raise
     except (RuntimeError, OSError, ValueError, LookupError, TypeError) as error:
+        missing = missing_operator(str(error), str(file.path))
+        if missing is not None:
+            raise missing from error
         reason = " ".join(str(error).strip().splitlines()[:3])
         raise ModelError(
             f"file {file.path}", f"a file that torch cannot read ({reason})", "a TorchScript file",
-                    "get it again, or write it with a torch no newer than this one; if it names an operator or a class "
-                    "that is not known, import the library that made it first"
+                    "get it again, or write it with a torch no newer than this one; if it names a class that is not "
+                    "known, import the library that made it first"
         ) from error  # fmt: skip
     if hasattr(module, "training"):
         module.eval()

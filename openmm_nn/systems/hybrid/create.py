@@ -21,7 +21,7 @@ from .boundary import CutBond, is_polar
 from .boundary_report import BoundaryReport, charge_rows
 from .charges import scheme_sites, second_neighbours
 from .embeddings import Embedded, Embedding, EmbeddingRequest, find_embedding
-from .hybrid_arguments import check_interpolation, check_potential, formal_charge, takes_charge
+from .hybrid_arguments import check_interpolation, check_potential, formal_charge
 from .hybrid_record import HybridRecord
 from .ledger import Ledger, make_ledger
 from .nonbonded import force_label, resolve_ignored
@@ -197,7 +197,8 @@ def create_hybrid_system(
     ignore_forces : iterable of str or int
         Names, classes or indices of forces to leave as they are.
     charge : int, optional
-        Formal charge of the region in e. By default it is guessed, with a warning where that is not certain.
+        Formal charge of the region with its link atoms, in e. By default what its bonds imply, else the rounded sum of
+        the classical charges; a warning says so where it is a guess.
     multiplicity : int
         Spin multiplicity of the region.
     scale : tuple of (str, float), optional
@@ -266,7 +267,7 @@ def create_hybrid_system(
         ignored=ignored,
         interpolate=parameter,
         remove_constraints=remove_constraints,
-        charge=formal_charge(chosen, charge, takes_charge(potential)),
+        charge=formal_charge(chosen, potential, charge, multiplicity),
         multiplicity=multiplicity,
         scale=scale,
         parameters=parameters,

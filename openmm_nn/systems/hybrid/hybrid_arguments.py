@@ -11,13 +11,12 @@ import openmm
 from ... import errors, native
 from ...potentials.formats.openmmml import warn_of_small_forces
 from ...potentials.potential import Potential
+from ..electrons import Molecules, sees_elements, settle_charge
 from .interpolation import LAMBDA, native_module, words
 from .nonbonded import force_label, uses_ewald
 from .region import Region
 
 _LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
-_NEUTRAL = 0.01  # e: sums of a force field's charges are whole numbers to this
-_CHARGE_TOLERANCE = 0.1  # e: a formal charge farther from the classical sum is worth a warning
 
 
 def chooses_subtraction(choice: bool | None, atoms: int) -> bool:
@@ -160,37 +159,37 @@ def check_range(system: openmm.System, potential: Any, long_range: bool | None, 
     return uses_box, replaces
 
 
-def formal_charge(region: Region, charge: int | None, takes_charge: bool) -> int:
-    """Settle the charge that the potential is told, and warn where it is a guess or contradicts the force field."""
-    total = region.classical_charge
-    if charge is not None:
-        if int(charge) != charge:
-            raise errors.ParameterError(
-                "charge",
-                f"{charge!r}",
-                "integers, in elementary charges",
-                "give the formal charge",
-            )
-        if total is not None and abs(total - charge) > _CHARGE_TOLERANCE:
-            errors.warn(
-                f"charge: {charge:+d} e was given, but the region's classical charges add up to {total:+.4f} e. "
-                "Check which is right."
-            )
-        return int(charge)
-    if not takes_charge:
-        if total is not None and abs(total) > _CHARGE_TOLERANCE:
-            errors.warn(
-                f"charge: the region's classical charges add up to {total:+.4f} e, but the potential is not told any "
-                "charge and describes what it was trained for. Check that it fits; {charge} says that it does.",
-                options={"charge": 0},
-            )
-        return 0
-    guess = region.guessed_charge
-    # A whole neutral molecule needs no guess; anything else does, and the user should know.
-    if total is not None and (guess != 0 or abs(total) > _NEUTRAL or region.cuts):
-        errors.warn(
-            f"charge: not given; {guess:+d} e was guessed from the sum of the region's classical charges, {total:+.4f} "
-            f"e. Give {{charge}} if that is right.",
-            options={"charge": guess},
-        )
-    return guess
+def formal_charge(region: Region, potential: Any, charge: int | None, multiplicity: int) -> int:
+    """Settle the charge of the region with its link atoms, and check it against the electrons.
+
+    Parameters
+    ----------
+    region : Region
+    potential : Potential or openmmml.MLPotential
+    charge : int or None
+        What was given.
+    multiplicity : int
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ParameterError
+        If the charge is no integer, or no such multiplicity exists for the number of electrons.
+    """
+    place = {atom: index for index, atom in enumerate(region.indices)}
+    bonds = [(place[first], place[second]) for first, second in region.bonds]
+    bonds += [(place[cut.inside], len(region) + number) for number, cut in enumerate(region.cuts)]
+    numbers = [*region.atomic_numbers, *(1 for _ in region.cuts)]
+    labels = [*region.labels, *("a link atom" for _ in region.cuts)]
+    molecules = Molecules.of(numbers, bonds, labels)
+    return settle_charge(
+        molecules,
+        charge,
+        multiplicity,
+        classical=region.classical_charge,
+        told=takes_charge(potential),
+        counted=not isinstance(potential, Potential) or sees_elements(potential.card),
+    )

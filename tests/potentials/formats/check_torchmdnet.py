@@ -102,9 +102,9 @@ def test_contract(tmp_path: pathlib.Path) -> None:
     check_potential(load_potential(write(tmp_path, "tensornet", 64)), numbers, positions, tolerance=1e-5)
 
 
-def test_charge_is_refused_where_the_model_has_none(tmp_path: pathlib.Path) -> None:
+def test_charge_is_spoken_of_where_the_model_has_none(tmp_path: pathlib.Path) -> None:
     positions, numbers = cluster_of_waters(1)
-    with pytest.raises(ParameterError, match="charge"):
+    with pytest.warns(UserWarning, match="is not told the charge"):
         load_potential(write(tmp_path, "et", 32)).evaluate(positions, numbers, charge=1)
 
 

@@ -14,7 +14,6 @@ from openmm_nn.errors import CardError, UnsupportedError
 from openmm_nn.testing import check_potential
 from tests import ROOT, oracle
 from tests.platforms import PlatformCase, energy_of, forces_of
-from tests.refusals import refused
 from tests.samples import BOXES, bare_system, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -95,10 +94,11 @@ def test_follows_box_and_positions(engine: str) -> None:
 
 
 def test_charge_by_card() -> None:
-    """Charge and spin reach a calculator only if the card says so; without it a charge is an error."""
+    """Charge and spin reach a calculator only if the card says so; without it there is a warning."""
     calculator = PairCalculator()
     plain = load_potential(calculator)
-    refused(lambda: plain.evaluate(POSITIONS, NUMBERS, charge=1), "charge")
+    with pytest.warns(UserWarning, match="is not told the charge"):
+        plain.evaluate(POSITIONS, NUMBERS, charge=1)
     card = dataclasses.replace(
         plain.card, inputs=("positions", "atomic_numbers", "charge", "multiplicity"), periodic="never"
     )

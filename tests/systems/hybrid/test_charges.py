@@ -164,18 +164,26 @@ def test_formal_charges_are_guessed_and_compared() -> None:
     from tests.systems.hybrid.region_energy import card
 
     case = villin(rigidWater=False)
-    own = dataclasses.replace(card(), inputs=("positions", "charge"))
-    potential = load_potential(lambda x, q: (x.new_zeros(()), x * 0), card=own)
+    own = dataclasses.replace(card(), inputs=("positions", "atomic_numbers", "charge"))
+    potential = load_potential(lambda x, n, q: (x.new_zeros(()), x * 0), card=own)
+    blind = load_potential(
+        lambda x, n: (x.new_zeros(()), x * 0), card=dataclasses.replace(own, inputs=("positions", "atomic_numbers"))
+    )
     asp = "resid 4 and not (name N H CA HA C O)"
     with pytest.warns(UserWarning, match=r"charge: not given; -1 e was guessed .* -\d\.\d+ e. Give charge=-1"):
         hybrid = create_hybrid_system(case.topology, case.system, potential, asp)
     assert hybrid.boundary_report().charge == -1
-    with pytest.warns(
-        UserWarning, match=r"charge: \+0 e was given, but the region's classical charges add up to -\d\.\d+ e"
-    ):
-        create_hybrid_system(case.topology, case.system, potential, asp, charge=0)
-    with pytest.warns(UserWarning, match=r"add up to -\d\.\d+ e, but the potential is not told any charge"):
-        create_hybrid_system(case.topology, case.system, zero_potential(), asp)
+    with pytest.warns(UserWarning, match=r"charge: -3 e was given, but the bonds of C2H3O2 imply -1 e"):
+        create_hybrid_system(case.topology, case.system, potential, asp, charge=-3)
+    with pytest.warns(UserWarning, match="is not told the charge"):
+        hybrid = create_hybrid_system(case.topology, case.system, blind, asp)
+    assert hybrid.boundary_report().charge == -1
+    for one in (potential, blind):
+        with pytest.raises(ParameterError) as caught:
+            create_hybrid_system(case.topology, case.system, one, asp, charge=0)
+        assert caught.value.argument == "charge"
+        assert "31 electrons" in caught.value.got
+        assert "charge=-1" in caught.value.remedy
     with refusal(ParameterError, "charge", got="0.5", allowed="integers"):
         create_hybrid_system(case.topology, case.system, potential, asp, charge=0.5)
 

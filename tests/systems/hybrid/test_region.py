@@ -138,9 +138,9 @@ def test_topology_of_another_system() -> None:
 
 
 def test_warnings_point_to_the_line_of_the_caller() -> None:
-    """Of constraints and charges here; of restraints and polar cuts elsewhere they are made the same way."""
+    """Of constraints, of the charge that is guessed, and of the potential that is not told of it."""
     case = villin(rigidWater=True, constraints=app.HBonds)
     with pytest.warns(UserWarning, match="constraints|charge") as caught:
         create_hybrid_system(case.topology, case.system, zero_potential(), "resid 4 and not (name N H CA HA C O)")
-    assert len(caught) == 2
+    assert len(caught) == 3
     assert {warning.filename for warning in caught} == {__file__}
