@@ -33,9 +33,7 @@ def test_the_capped_cluster_has_the_energy_of_the_force(peptide: tuple) -> None:
     alone = openmm.System()
     for _ in topology.atoms():
         alone.addParticle(1.0)
-    alone.addForce(
-        potential.create_force(topology, hybrid.region)
-    )
+    alone.addForce(potential.create_force(topology, hybrid.region))
     context = openmm.Context(alone, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
     context.setPositions(positions)
     energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
