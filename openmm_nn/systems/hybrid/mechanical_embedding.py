@@ -179,8 +179,8 @@ def _add_potential(system: openmm.System, request: EmbeddingRequest, uses_box: b
             scale=(request.interpolate, 1.0) if request.interpolate else request.scale,
         )
         if request.interpolate:
-            force.setScaleRange(0.0, 1.0)
             force.addEnergyParameterDerivative(request.interpolate)
+            force.setScaleRange(0.0, 1.0)
         system.addForce(force)
         return
     if region.links:

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import openmm as mm
 import pytest
-from openmm import unit
+from openmm import app, unit
 
 from openmm_nn import load_potential, units
 from openmm_nn.potentials.formats import find_format
@@ -57,7 +57,18 @@ def test_energies_and_forces(key: str, native: str, record: Record) -> None:
             max(worst.largest_force, float(np.abs(wanted).max())),
             len(elements),
         )
-    record(worst).check(*((1e-9, 1e-8) if card.dtype == "float64" else (1e-5, 1e-4)))
+    record(worst).check(*((1e-9, 1e-8) if card.dtype == "float64" else (rounding(numbers, card.energy_offset), 1e-4)))
+
+
+def rounding(numbers: list[int], offset: dict[str, float]) -> float:
+    """What float32 may leave of the energy, eV an atom: 8e-5 in water.
+
+    DeePMD-kit keeps each atom's energy in float32 with its bias in it, 2041.5 eV for O. It is rounded to half a step of
+    float32 at that size when the bias is added; the network's part, with these random weights as large as the bias,
+    brings as much again. Which way each is rounded depends on the processor, so the bound is the sum of both.
+    """
+    bias = [abs(offset[app.Element.getByAtomicNumber(number).symbol]) for number in numbers]
+    return 2.0 * 0.5 * float(np.finfo(np.float32).eps) * float(np.mean(bias))
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.endswith("float64")])

@@ -141,7 +141,10 @@ def test_subtracted_and_excepted_regions_are_the_same(field: str, region: str) -
 
 
 def test_large_regions_are_subtracted_by_default() -> None:
-    case = peptide_in_water(waters=160, rigidWater=False)
+    droplet = peptide_in_water(waters=160, rigidWater=False)
+    system = mm.XmlSerializer.clone(droplet.system)
+    system.setDefaultPeriodicBoxVectors(*(5.0 * np.eye(3)))  # the droplet is 2.2 nm wide: less than half of this box
+    case = Case(droplet.topology, system, droplet.positions)
     hybrid = make(case, range(case.topology.getNumAtoms()), charge=0)
     assert len(hybrid.region) == 502
     force, before = (
