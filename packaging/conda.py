@@ -45,9 +45,16 @@ PACKAGES = {
     "rich": ("rich", "markdown-it-py", "mdurl", "pygments"),
     "ruamel.yaml": ("ruamel.yaml",),
     "typer": (
-        "typer", "annotated_doc", "click", "shellingham", "typing_extensions", "pydantic", "pydantic_core",
-        "annotated_types", "typing_inspection",
-    ),  # fmt: skip
+        "typer",
+        "annotated_doc",
+        "click",
+        "shellingham",
+        "typing_extensions",
+        "pydantic",
+        "pydantic_core",
+        "annotated_types",
+        "typing_inspection",
+    ),
 }
 TRY = """
 import openmm, openmm_nn
