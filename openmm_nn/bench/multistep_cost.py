@@ -10,8 +10,8 @@ import openmm
 
 from ..dynamics import MultistepAudit, audit_multistep
 from ..potentials.loading import load_potential
-from ..systems.hybrid import create_hybrid_system
-from .subjects import Subject, find_subject, nearest_atoms
+from ..systems.hybrid import Mechanical, create_hybrid_system
+from .subjects import Subject, find_subject, nearest_atoms, needs_box
 
 __all__ = ["measure_multistep"]
 
@@ -62,8 +62,9 @@ def measure_multistep(
     atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size or 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
+        flexible, embedding = _flexible_inside(subject, atoms), Mechanical(periodic=needs_box(subject, atoms))
         hybrid = create_hybrid_system(
-            subject.topology, _flexible_inside(subject, atoms), load_potential(potential), atoms, charge=0
+            subject.topology, flexible, load_potential(potential), atoms, embedding=embedding, charge=0
         )
     return audit_multistep(
         hybrid,

@@ -14,9 +14,9 @@ from openmm import unit
 
 from .. import native
 from ..potentials.loading import load_potential
-from ..systems.hybrid import create_hybrid_system
+from ..systems.hybrid import Mechanical, create_hybrid_system
 from .contexts import make_context, minimised
-from .subjects import Subject, find_subject, nearest_atoms
+from .subjects import Subject, find_subject, nearest_atoms, needs_box
 
 __all__ = ["ScalingRow", "measure_environment", "measure_region"]
 
@@ -137,7 +137,10 @@ def _measure(
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on the time step
-        hybrid = create_hybrid_system(subject.topology, classical, load_potential(potential), region, charge=0)
+        embedding = Mechanical(periodic=needs_box(subject, region))
+        hybrid = create_hybrid_system(
+            subject.topology, classical, load_potential(potential), region, embedding=embedding, charge=0
+        )
     mixed = make_context(hybrid.system, start, platform)
     setup = time.perf_counter() - begin
     apart = copy.deepcopy(hybrid.system)

@@ -20,10 +20,10 @@ from ..errors import ParameterError
 from ..model.torchscript import quiet_torchscript
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
-from ..systems.hybrid import HybridSystem, create_hybrid_system
+from ..systems.hybrid import HybridSystem, Mechanical, create_hybrid_system
 from .contexts import make_context, minimised, place, where
 from .peers import mixed_system, torch_systems
-from .subjects import find_subject
+from .subjects import find_subject, needs_box
 
 __all__ = ["StepResult", "measure_step", "region_coordinates"]
 
@@ -148,7 +148,10 @@ def measure_step(
     properties = {"threads": str(threads)} if threads else {}
     if cuda_graphs:
         properties["cuda_graphs"] = "true"
-    hybrid = create_hybrid_system(subject.topology, classical, loaded, subject.region, charge=0, properties=properties)
+    embedding = Mechanical(periodic=needs_box(subject, subject.region))
+    hybrid = create_hybrid_system(
+        subject.topology, classical, loaded, subject.region, embedding=embedding, charge=0, properties=properties
+    )
     device = "cuda" if platform == "CUDA" else "cpu"
     contexts = {"classical": make_context(classical, subject.positions, platform)}
     start = minimised(contexts["classical"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import openmm
 from openmm import app, unit
 
 from ..errors import MissingDependencyError, ParameterError
+from ..geometry import WholeMaker, cluster_error, topology_box
 from ..selection import select_atoms
+from ..units import in_nanometers
 from .helix import solvated_helix
 
-__all__ = ["BOXED", "EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms"]
+__all__ = ["BOXED", "EXAMPLE", "SYSTEMS", "Subject", "classical_system", "find_subject", "nearest_atoms", "needs_box"]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "alanine-dipeptide-explicit.pdb"
 _PEPTIDE = "resname ACE ALA NME"
@@ -163,6 +165,32 @@ def _settings(rigid_water: bool) -> dict[str, Any]:
         "constraints": None,
         "rigidWater": rigid_water,
     }
+
+
+def needs_box(subject: Subject, region: str | Iterable[int]) -> bool:
+    """Return whether a region reaches over more than half of the box, so that its potential must be given the box.
+
+    Parameters
+    ----------
+    subject
+        The structure.
+    region
+        MDTraj selection, or indices.
+
+    Returns
+    -------
+    bool
+        What ``periodic`` of a hybrid has to be.
+    """
+    box = topology_box(subject.topology)
+    if box is None:
+        return False
+    places = {atom: place for place, atom in enumerate(select_atoms(subject.topology, region, argument="region"))}
+    pairs = [(a.index, b.index) for a, b in subject.topology.bonds()]
+    bonds = [(places[first], places[second]) for first, second in pairs if first in places and second in places]
+    positions = in_nanometers(subject.positions)[list(places)]
+    whole, _ = WholeMaker(len(places), bonds).apply(positions, box)
+    return cluster_error(whole, bonds, box, str) is not None
 
 
 def nearest_atoms(topology: app.Topology, positions: Any, region: str, size: int) -> list[int]:

@@ -19,7 +19,7 @@ from openmm_nn.bench.contexts import make_context
 from openmm_nn.bench.peers import PEERS, add_sites
 from openmm_nn.bench.plot import check_plot
 from openmm_nn.bench.step import region_coordinates
-from openmm_nn.bench.subjects import nearest_atoms
+from openmm_nn.bench.subjects import nearest_atoms, needs_box
 from openmm_nn.errors import MissingDependencyError, ParameterError, ParticleError
 from openmm_nn.potentials.bundled import BUNDLED
 
@@ -238,3 +238,11 @@ def test_the_program_says_its_own_name(program: tuple[str, ...], name: str) -> N
     status, _, errors = bench("hybrid", "nix", "--json", "nowhere/it.json", program=program)
     assert status == 1
     assert errors.startswith("error: json: got nowhere/it.json; allowed: a file in a folder that exists")
+
+
+@pytest.mark.parametrize("size, boxed", [(22, False), (82, False), (400, True)])
+def test_regions_that_reach_over_half_the_box_are_given_it(size: int, boxed: bool) -> None:
+    """The peptide's box is 3.19 nm; 400 atoms around it reach over 2 nm."""
+    subject = find_subject("peptide")
+    atoms = nearest_atoms(subject.topology, subject.positions, subject.region, size)
+    assert needs_box(subject, atoms) is boxed
