@@ -70,7 +70,7 @@ def test_repartitioned_mass(files: dict[str, app.PDBFile]) -> None:
 
 def test_preflight_names_hydrogen(files: dict[str, app.PDBFile]) -> None:
     pdb = files["D"]
-    report = preflight(load_potential("openmm-nn/hcno-1"), pdb.topology, pdb.positions, checks=["elements"])
+    report = preflight(pdb.topology, load_potential("openmm-nn/hcno-1"), pdb.positions, checks=["elements"])
     (check,) = report.checks
     assert check.verdict == "pass"
     assert check.details["elements"] == {"C": 1, "O": 1, "H": 4}

@@ -8,11 +8,12 @@ import openmm as mm
 import pytest
 from openmm import app, unit
 
+from openmm_nn import select_region
 from openmm_nn.errors import BoundaryError
 from openmm_nn.systems.hybrid.bond_graph import BondGraph
 from openmm_nn.systems.hybrid.bond_orders import bond_kind
 from tests.systems.hybrid import molecules
-from tests.systems.hybrid.cases import make_hybrid, select, villin
+from tests.systems.hybrid.cases import lysozyme, make_hybrid, select, villin
 from tests.systems.hybrid.molecules import build
 from tests.systems.hybrid.region_energy import reference_context, zero_potential
 
@@ -285,3 +286,30 @@ def test_a_deuterated_peptide_is_the_same_hybrid() -> None:
     ]
     assert energies[0] == energies[1]
     assert np.isfinite(energies[0].value_in_unit(unit.kilojoule_per_mole))
+
+
+def side_chains(topology: app.Topology) -> dict[str, list[int]]:
+    """Atoms of each side chain beyond CA, by residue."""
+    backbone = {"N", "CA", "C", "O", "OXT", "H", "HA", "HN", "H1", "H2", "H3"}
+    return {
+        f"{residue.name}{residue.index}": [atom.index for atom in residue.atoms() if atom.name not in backbone]
+        for residue in topology.residues()
+        if {"CA", "CB"} <= {atom.name for atom in residue.atoms()}
+    }
+
+
+@pytest.mark.parametrize("protein", ["villin", "lysozyme"])
+def test_side_chains_of_real_proteins_may_be_cut_off(protein: str) -> None:
+    """At CA-CB, all of them but prolines, which are rings, and bridged cysteines."""
+    case = villin(rigidWater=False) if protein == "villin" else lysozyme("OBC2")[0]
+    cut_off = 0
+    for name, atoms in side_chains(case.topology).items():
+        region = select_region(case.topology, case.system, atoms)
+        if name.startswith("PRO"):
+            with pytest.raises(BoundaryError) as caught:
+                make_hybrid(case.topology, case.system, zero_potential(), atoms)
+            assert "ring of 5 atoms" in caught.value.got
+            continue
+        assert len(region.cuts) == 1 and not region.cuts[0].refusal, name
+        cut_off += 1
+    assert cut_off >= 30
