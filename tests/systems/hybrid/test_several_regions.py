@@ -158,6 +158,27 @@ def test_regions_that_share_a_cut_bond(rules: tuple[str, str]) -> None:
     assert energies[0][0] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("platform", ["Reference"])
+@pytest.mark.filterwarnings("ignore:charge")
+def test_two_interpolated_regions_of_charmm(platform: str) -> None:
+    """CMAP, and a CustomNonbondedForce, whose exclusions the CPU platform wants to be those of the NonbondedForce."""
+    case = villin("charmm36", method="CutoffNonPeriodic", rigidWater=False)
+    regions = {"half": 0.3, "waters": 0.6}
+    system = case.system
+    for name, region in zip(regions, (BACKBONE, "resid 70 81 119"), strict=True):
+        system = make_hybrid(
+            case.topology, system, zero_potential(), region, interpolate=name, bonded_rule="all-atoms", charge=0
+        ).system
+    context = mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform))
+    context.setPositions(case.positions)
+    expected = energy_and_forces(reference_context(case.system, case.positions))[0]
+    for (name, value), region in zip(regions.items(), (BACKBONE, "resid 70 81 119"), strict=True):
+        context.setParameter(name, value)
+        own = region_system(case.system, select(case, region))
+        expected -= value * energy_and_forces(reference_context(own, case.positions))[0]
+    assert energy_and_forces(context)[0] == pytest.approx(expected, abs=1e-4 if platform == "Reference" else 0.2)
+
+
 @pytest.mark.parametrize("modes", list(itertools.product(MODES, MODES)), ids=" then ".join)
 def test_ledger_of_the_second_region(modes: tuple[str, str]) -> None:
     case = peptide_in_water(method="PME", waters=30, rigidWater=False)
