@@ -12,10 +12,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install native demo test test-formats lint docs soak bench dist wheel conda clean distclean
+.PHONY: help install native demo check test test-formats lint docs soak bench dist wheel conda clean distclean
 
 help:
 	@echo "make demo       a neural force in a System, a hybrid peptide in water, a run file; ends in a report"
+	@echo "make check      between two edits: ruff, mypy, the tests that need no process of their own, no GPU"
 	@echo "make test       ruff, mypy, the documentation and the tests"
 	@echo "make docs       docs/_build/html: built with warnings as errors, their examples run"
 	@echo "make test-formats  the families of models, each with its library in an environment of its own"
@@ -53,6 +54,10 @@ demo: native
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+
+# What a contributor runs between two edits: under five minutes on two cores.
+check: native lint
+	$(RUN) -m pytest -n 2 --dist loadfile -q -m "not soak and not process and not gpu"
 
 # The second builder uses what the first one has read.
 docs: native

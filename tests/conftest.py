@@ -3,6 +3,8 @@
 import locale
 import os
 import pathlib
+import sys
+from collections.abc import Generator
 
 os.environ.setdefault("TORCHANI_NO_WARN_EXTENSIONS", "1")
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -39,6 +41,31 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+class ProcessWatch:
+    """Refuses processes that a test starts without the marker `process`: they take seconds each."""
+
+    def __init__(self) -> None:
+        self.refused = False
+        sys.addaudithook(self.watch)
+
+    def watch(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.refused and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+            raise RuntimeError(f"{event} in a test without pytest.mark.process: {arguments[:1]}")
+
+
+WATCH = ProcessWatch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the processes of a test, its fixtures included."""
+    WATCH.refused = item.get_closest_marker("process") is None
+    try:
+        return (yield)
+    finally:
+        WATCH.refused = False
+
+
 def pytest_runtest_setup() -> None:
     """Take the locale of the environment again: PoCL sets the process's to C, and text would be ASCII from then on."""
     locale.setlocale(locale.LC_CTYPE, "")
@@ -60,6 +87,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return True
         return parameters.get("engine") == "python" and case.precision != "mixed"
 
+    for item in items:
+        case = getattr(getattr(item, "callspec", None), "params", {}).get("platform")
+        if isinstance(case, PlatformCase) and case.name in GPUS:
+            item.add_marker(pytest.mark.gpu)
     dropped = [item for item in items if superfluous(item)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)

@@ -50,6 +50,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("order", ORDERS)
 def test_any_order(models: object, native: str, order: str) -> None:
     from tests import oracle
@@ -60,6 +61,7 @@ def test_any_order(models: object, native: str, order: str) -> None:
     assert abs(float(found) - expected) < 1e-10 * abs(expected)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_torch_comes_when_it_is_needed(models: object, native: str, platform: str) -> None:
     """A System read from XML runs with no torch module in Python at all."""
@@ -92,6 +94,7 @@ print("torch" in sys.modules)
     assert run(reader).split() == ["False"]
 
 
+@pytest.mark.process
 def test_few_modules_and_no_heavy_ones() -> None:
     """Under 0.3 s beyond openmm, told by what is loaded: clocks on shared machines lie."""
     code = """
@@ -109,6 +112,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert len([n for n in loaded if n.partition(".")[0] not in ("openmm_nn", "openmm")]) < 120, loaded
 
 
+@pytest.mark.process
 def test_nothing_is_left_behind(tmp_path: pathlib.Path) -> None:
     """No file, no logger, no change of threads, no output."""
     code = f"""
@@ -144,6 +148,7 @@ def test_engine_by_environment(models: object, python_engine: str) -> None:
     assert isinstance(force, openmm.PythonForce)
 
 
+@pytest.mark.process
 def test_missing_extension_is_said_once(models: object) -> None:
     """Without the extension the other engine takes over, with the reason and the command that builds it."""
     path = str(models.pair_file("edges"))  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from openmm import unit
 from openmm_nn import HybridSystem, Mechanical, create_hybrid_system, load_potential
 from openmm_nn.analysis import compute_interaction_energy, compute_ledger, compute_uncertainty
 from openmm_nn.errors import ParticleError, UnsupportedError
+from tests.refusals import refusal
 from tests.systems.hybrid.cases import SIDE_CHAIN, Case, peptide_in_water, villin
 from tests.systems.hybrid.region_energy import COULOMB
 
@@ -68,9 +69,9 @@ def test_interaction_across_a_cut_bond_and_without_a_force() -> None:
     assert energy.total == pytest.approx(compute_ledger(traj, hybrid, platform="Reference").terms["RE"], abs=2e-3)
     bare = mm.System()
     bare.addParticle(1.0)
-    with pytest.raises(UnsupportedError, match="without nonbonded forces"):
+    with refusal(UnsupportedError, "system", got="without nonbonded forces"):
         compute_interaction_energy(mdtraj.Trajectory(np.zeros((1, 1, 3)), None), bare, [0])
-    with pytest.raises(ParticleError, match="region: got index 9999"):
+    with refusal(ParticleError, "region", got="index 9999"):
         compute_interaction_energy(traj, hybrid.system, [9999])
 
 
@@ -111,9 +112,9 @@ def test_one_member_and_no_member() -> None:
         range(22),
         embedding=Mechanical(long_range=False),
     )
-    with pytest.raises(UnsupportedError, match="a potential of one member"):
+    with refusal(UnsupportedError, "system", got="a potential of one member"):
         compute_uncertainty(frames(case, 1), single.system, platform="Reference")
-    with pytest.raises(UnsupportedError, match="without a neural force"):
+    with refusal(UnsupportedError, "system", got="without a neural force"):
         compute_uncertainty(frames(case, 1), case.system, platform="Reference")
-    with pytest.raises(ParticleError, match=r"traj: got \d+ atoms"):
+    with refusal(ParticleError, "traj", got="22 atoms", allowed="82"):
         compute_ledger(frames(case, 1).atom_slice(range(22)), single)

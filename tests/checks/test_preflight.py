@@ -19,10 +19,10 @@ from openmm_nn.checks import Check, PreflightReport
 from openmm_nn.checks.bond_tables import force_constant, wavenumber
 from openmm_nn.checks.minimise import minimise
 from openmm_nn.checks.preflight import available_checks
-from openmm_nn.errors import MissingDependencyError
+from openmm_nn.errors import MissingDependencyError, ParameterError, ParticleError
 from tests.checks.structures import structure
 from tests.models import ElasticNetwork, ModelSet
-from tests.refusals import refused
+from tests.refusals import refusal
 from tests.samples import peptide_atoms, peptide_pdb
 
 NAMES = [
@@ -182,8 +182,10 @@ def test_json_goes_both_ways(whole: PreflightReport) -> None:
     assert values["verdict"] == whole.verdict and values["format"] == "openmm_nn preflight"
     assert {check["name"] for check in values["checks"]} == set(NAMES)
     assert PreflightReport.from_json(text).to_json() == text
-    refused(lambda: PreflightReport.from_json("{}"), "format")
-    refused(lambda: PreflightReport.from_json('{"format": "openmm_nn preflight", "checks": 3}'), "preflight")
+    with refusal(ParameterError, "text", got="format"):
+        PreflightReport.from_json("{}")
+    with refusal(ParameterError, "text", got="preflight"):
+        PreflightReport.from_json('{"format": "openmm_nn preflight", "checks": 3}')
 
 
 def test_numbers_that_json_cannot_hold() -> None:
@@ -203,7 +205,7 @@ def test_text(whole: PreflightReport, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "FAIL  rotation: It turns. Use another one." in str(failed)
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert str(whole) == whole.to_text()
-    with pytest.raises(MissingDependencyError, match="pip install"):
+    with refusal(MissingDependencyError, "rich", remedy="pip install"):
         whole.to_text(rich=True)
 
 
@@ -211,7 +213,8 @@ def test_looking_up(whole: PreflightReport) -> None:
     assert whole["cost"].unit == "ms"
     with pytest.raises(KeyError, match="no-such-check"):
         whole["no-such-check"]
-    refused(lambda: Check("x", None, "", "good", ""), "good", "pass")
+    with refusal(ParameterError, "verdict", got="good", allowed="pass"):
+        Check("x", None, "", "good", "")
 
 
 # ---- arguments -----------------------------------------------------------------------------------------------------
@@ -257,17 +260,21 @@ def test_reference_of_a_committee(sound: Potential) -> None:
 
 def test_what_is_refused(sound: Potential) -> None:
     numbers, x = structure("water")
-    refused(lambda: preflight(numbers, "openmm-nn/hcno-1", x), "potential", "load_potential")  # type: ignore[arg-type]
-    refused(lambda: preflight(numbers, sound, x[:2]), "positions", "3")
-    refused(lambda: preflight("water", sound, x), "topology")
-    refused(lambda: preflight([0, 1, 1], sound, x), "topology")
-    refused(lambda: preflight(numbers, sound, x * np.nan), "positions")
-    refused(lambda: preflight(numbers, sound, x, checks=["turning"]), "turning", "rotation")
-    refused(lambda: preflight(numbers, sound, x, timestep=-1.0), "timestep")
-    refused(lambda: preflight(numbers, sound, x, timestep=1.0 * unit.kelvin), "timestep")
-    refused(lambda: preflight(numbers, sound, x, steps=3), "steps")
-    refused(lambda: preflight(numbers, sound, x, seed=-1), "seed")
-    refused(lambda: preflight(numbers, sound, x, parameters={"k": 1.0}), "k")
+    for arguments, options, argument, got in (
+        ((numbers, "openmm-nn/hcno-1", x), {}, "potential", "str"),
+        ((numbers, sound, x[:2]), {}, "positions", "(2, 3)"),
+        (("water", sound, x), {}, "topology", "str"),
+        (([0, 1, 1], sound, x), {}, "topology", "(0, 1, 1)"),
+        ((numbers, sound, x * np.nan), {}, "positions", "not finite"),
+        ((numbers, sound, x), {"checks": ["turning"]}, "checks", "'turning'"),
+        ((numbers, sound, x), {"timestep": -1.0}, "timestep", "-1.0"),
+        ((numbers, sound, x), {"timestep": 1.0 * unit.kelvin}, "timestep", "1.0 K"),
+        ((numbers, sound, x), {"steps": 3}, "steps", "3"),
+        ((numbers, sound, x), {"seed": -1}, "seed", "-1"),
+        ((numbers, sound, x), {"parameters": {"k": 1.0}}, "parameters", "'k'"),
+    ):
+        with refusal((ParameterError, ParticleError), argument, got=got):
+            preflight(*arguments, **options)  # type: ignore[arg-type]
 
 
 def test_a_charge_that_the_potential_is_not_told(sound: Potential) -> None:
@@ -284,6 +291,7 @@ def test_failed_first_look_skips_the_rest(sound: Potential) -> None:
     assert all(c.verdict == "skipped" for c in report if c.name not in ("elements", "card_module", "charge_and_spin"))
 
 
+@pytest.mark.process
 def test_importing_loads_no_torch_and_the_module_can_be_called() -> None:
     code = """
 import sys

@@ -144,6 +144,7 @@ def test_the_schema() -> None:
     assert json.loads(invoke("run", "--schema").output) == json.loads(json.dumps(SCHEMA))
 
 
+@pytest.mark.process
 def test_three_commands(tmp_path: pathlib.Path) -> None:
     """From a structure to a finished run, as processes: a run file is written, shortened, run, and gone on with."""
     write_peptide(tmp_path)
@@ -258,6 +259,7 @@ def test_what_a_new_run_file_warns_of(tmp_path: pathlib.Path, monkeypatch: pytes
     assert "warning: There are no hydrogens in the region" in result.stderr
 
 
+@pytest.mark.process
 def test_debug_shows_the_traceback(tmp_path: pathlib.Path) -> None:
     result = call("--debug", "run", "nothing.yaml", folder=tmp_path)
     assert result.returncode == 1
@@ -272,6 +274,7 @@ def test_a_mistake_in_a_run_file(tmp_path: pathlib.Path) -> None:
     assert "run.yaml, line 3: dynamics.timestep: got 0.5" in result.stderr
 
 
+@pytest.mark.process
 def test_a_run_that_is_stopped(tmp_path: pathlib.Path) -> None:
     """The guard's message, where everything is, and status 1."""
     file = write_run(
@@ -299,6 +302,7 @@ HYBRID = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["whole", "hybrid"])
 def test_as_a_script(tmp_path: pathlib.Path, kind: str) -> None:
     """The script that is printed runs, and gives the energies and frames of the run."""
@@ -338,6 +342,7 @@ def test_progress_in_words() -> None:
     assert describe(Progress("prepare")) == ""
 
 
+@pytest.mark.process
 def test_bench_is_passed_on() -> None:
     result = subprocess.run(
         command("bench", "step", "--help"),

@@ -10,6 +10,8 @@ import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.process
+
 SCRIPTS = {
     "01_add_force_to_a_system.py": ((), "01/system.xml"),
     "02_hybrid.py": (("--picoseconds", "0.05"), "02/hybrid.png"),

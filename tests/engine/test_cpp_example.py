@@ -15,6 +15,8 @@ from tests import ROOT
 from tests.models import ModelSet
 from tests.samples import amber_system, cut_to_waters, peptide_atoms, peptide_pdb
 
+pytestmark = pytest.mark.process
+
 
 def run(*command: object, **options: object) -> str:
     """The output of a command that succeeds."""

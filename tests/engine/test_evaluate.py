@@ -11,6 +11,7 @@ from openmm_nn.errors import EvaluationError, ModelError, ParameterError, Partic
 from openmm_nn.geometry import WholeMaker, as_box, minimum_image, nearest_image, smallest_height
 from tests import oracle
 from tests.models import ModelSet
+from tests.refusals import refusal
 from tests.samples import BOXES, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -50,7 +51,7 @@ def test_box_is_reduced_like_openmm_does() -> None:
     np.testing.assert_allclose(as_box([mm.Vec3(*row) for row in skewed] * unit.nanometer), as_box(skewed))
     np.testing.assert_allclose(as_box(10.0 * skewed * unit.angstrom), as_box(skewed), rtol=1e-12)
     for wrong in (np.eye(2), -np.eye(3), np.ones((3, 3)), [[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "box"):
-        with pytest.raises(ParameterError, match="box"):
+        with refusal(ParameterError, "box"):
             as_box(wrong)
 
 
@@ -79,7 +80,7 @@ def test_units_of_positions() -> None:
         np.testing.assert_allclose(potential.evaluate(given).energy, expected, rtol=1e-12)
         np.testing.assert_array_equal(before, POSITIONS)
     for wrong in (POSITIONS[0], POSITIONS[:, :2], np.zeros((0, 3)), POSITIONS * unit.kelvin, "x"):
-        with pytest.raises(ParticleError, match="positions"):
+        with refusal(ParticleError, "positions"):
             potential.evaluate(wrong)
 
 
@@ -102,14 +103,14 @@ def test_small_crystal_counts_several_images(models: ModelSet) -> None:
     result = models.pair("edges").evaluate(positions, numbers, box=box)
     np.testing.assert_allclose(result.energy, energy, rtol=1e-9)
     np.testing.assert_allclose(result.forces, forces, rtol=1e-8, atol=1e-7)
-    with pytest.raises(ParameterError, match=r"box.*0\.45.*0\.6"):
+    with refusal(ParameterError, "box", got="0.45", allowed="0.6"):
         models.pair("box").evaluate(positions, numbers, box=box)
 
 
 def test_box_that_the_card_does_not_allow(models: ModelSet) -> None:
-    with pytest.raises(ParameterError, match=r"box.*never"):
+    with refusal(ParameterError, "box", allowed="never"):
         models.pair("plain").evaluate(POSITIONS, NUMBERS, box=np.eye(3))
-    with pytest.raises(ParameterError, match=r"box.*always"):
+    with refusal(ParameterError, "box", allowed="always"):
         models.torchforce("box").evaluate(POSITIONS)
 
 
@@ -134,11 +135,11 @@ def test_not_finite_names_the_atoms() -> None:
     potential = load_potential(lambda positions: torch.sqrt(positions[:, 0]).sum())
     positions = np.abs(POSITIONS)
     positions[2, 1] = np.inf
-    with pytest.raises(EvaluationError, match=r"positions.*atom 2"):
+    with refusal(EvaluationError, "positions", got="atom 2"):
         potential.evaluate(positions)
     positions[2, 1] = 0.0
     positions[4, 0] = -1.0
-    with pytest.raises(EvaluationError, match="atom 4"):
+    with refusal(EvaluationError, "forces", got="atom 4"):
         potential.evaluate(positions)
 
 
@@ -146,7 +147,7 @@ def test_failing_model_is_named() -> None:
     def broken(positions: object) -> None:
         raise RuntimeError("inside out")
 
-    with pytest.raises(ModelError, match="inside out"):
+    with refusal(ModelError, "potential 'TorchForce'", got="inside out"):
         load_potential(broken).evaluate(POSITIONS)
 
 
@@ -178,5 +179,5 @@ def test_scale_links_and_derivatives_together(models: ModelSet) -> None:
 def test_periodic_evaluator_needs_a_box(models: ModelSet) -> None:
     potential = models.pair("edges")
     evaluator = Evaluator(potential.card, potential.runner(), NUMBERS, periodic=True)
-    with pytest.raises(ParameterError, match="box"):
+    with refusal(ParameterError, "box"):
         evaluator.evaluate(POSITIONS)

@@ -13,6 +13,8 @@ import pytest
 from openmm_nn.native.build import source_hash
 from tests import ROOT
 
+pytestmark = pytest.mark.process
+
 PRELUDE = """
 import gc, os, pathlib, sys
 import numpy as np

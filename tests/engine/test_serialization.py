@@ -58,6 +58,7 @@ def hexadecimal(context: mm.Context) -> tuple[str, str]:
     return energy_of(context).hex(), " ".join(v.hex() for v in forces_of(context).ravel().tolist())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["plain", "edges", "edges-forces", "parameter"])
 def test_same_bits_in_a_fresh_process(
@@ -71,6 +72,7 @@ def test_same_bits_in_a_fresh_process(
     assert fresh_process(mm.XmlSerializer.serialize(system), positions, tmp_path) == here
 
 
+@pytest.mark.process
 def test_torchforce_model_in_a_fresh_process(models: ModelSet, native: str, tmp_path: pathlib.Path) -> None:
     positions = random_cluster(NUMBERS, seed=31)
     system = bare_system(6)

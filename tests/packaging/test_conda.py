@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 import openmm_nn
 from tests import ROOT
 
+pytestmark = pytest.mark.process
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # conda-forge's names where they are not those of PyPI
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "jinja2": "jinja2"}

@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import ROOT, run
 
+pytestmark = pytest.mark.process
+
 PACKAGE = ROOT / "openmm_nn"
 GENERATED = ("build", "__pycache__")
 

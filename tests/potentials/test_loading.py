@@ -285,6 +285,7 @@ for _ in range(12):
 """
 
 
+@pytest.mark.process
 def test_error_inside_a_frozen_model_does_not_end_the_process(tmp_path: pathlib.Path) -> None:
     """torch.jit.freeze leaves the names that an error's traceback wants in freed memory, if nobody keeps them."""
     program = tmp_path / "failing.py"

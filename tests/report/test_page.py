@@ -9,10 +9,13 @@ import pytest
 from tests.report import directories
 from tests.report.browser import PROGRAMS, Page, browse, find_browser
 
-pytestmark = pytest.mark.skipif(
-    find_browser() is None,
-    reason=f"no browser: none of {', '.join(PROGRAMS)} is on the PATH (apt-get install chromium)",
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        find_browser() is None,
+        reason=f"no browser: none of {', '.join(PROGRAMS)} is on the PATH (apt-get install chromium)",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

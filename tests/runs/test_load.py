@@ -81,17 +81,20 @@ def record(name: str, values: dict[str, Any]) -> None:
     (ROOT / "tests" / "reference" / name).write_text(json.dumps(values, indent=2) + "\n")
 
 
+@pytest.mark.process
 def test_contexts_in_turn(tmp_path: pathlib.Path) -> None:
     """Eight here, fifty in the soak: the same energy to the last bit."""
     found = contexts(tmp_path, 8)
     assert len(set(found["energies"])) == 1
 
 
+@pytest.mark.process
 def test_processes_side_by_side(tmp_path: pathlib.Path) -> None:
     """Two here, eight in the soak: the same files to the last bit."""
     side_by_side(tmp_path, 2)
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_fifty_contexts_in_turn(tmp_path: pathlib.Path) -> None:
@@ -114,6 +117,7 @@ def test_fifty_contexts_in_turn(tmp_path: pathlib.Path) -> None:
     assert grown < 20.0
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_eight_processes_side_by_side(tmp_path: pathlib.Path) -> None:

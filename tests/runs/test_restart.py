@@ -256,6 +256,7 @@ except RunError as error:
 """
 
 
+@pytest.mark.process
 def test_a_file_that_cannot_grow(tmp_path: pathlib.Path) -> None:
     """A limit of the kernel cuts a frame of the trajectory in the middle: the half frame is noticed and cut off."""
     run(run_file(tmp_path), tmp_path / "whole")
@@ -409,6 +410,7 @@ def count_lines(out: pathlib.Path) -> int:
 OFTEN = "{log: 1 fs, trajectory: 1 fs, checkpoint: 10 fs}"
 
 
+@pytest.mark.process
 def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
     """Six kills; the soak has a hundred."""
     file = waters_file(tmp_path, changes={"produce": "{length: 800 fs}", "reporters": OFTEN})
@@ -423,6 +425,7 @@ def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
     assert_same_run(tmp_path / "whole", tmp_path / "out")
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
@@ -453,7 +456,7 @@ def test_killed_a_hundred_times(tmp_path: pathlib.Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         found = list(pool.map(one, range(4)))
     kills = [moment for entry in found for moment in entry["kills"]]
-    sources = sorted((ROOT / "openmm_nn" / "simulation").glob("*.py"))
+    sources = sorted((ROOT / "openmm_nn" / "runs").glob("*.py"))
     (ROOT / "tests" / "reference" / "soak_kills.json").write_text(
         json.dumps(
             {

@@ -17,13 +17,13 @@ import torch
 
 import openmm_nn.model.modelfile
 from openmm_nn import ModelCard, load_potential
-from openmm_nn.errors import CardError, ModelError
+from openmm_nn.errors import CardError, EvaluationError, ModelError
 from openmm_nn.model.modelfile import read_card
 from openmm_nn.model.scriptcheck import check_script_archive
 from openmm_nn.model.torchscript import quiet_torchscript, read_script
 from tests.model.fuzz.mutate import MANIFEST, read_records, repair_manifest, write_records
 from tests.models import ModelSet
-from tests.refusals import refused
+from tests.refusals import refusal, refused
 
 Records = dict[str, bytes]
 
@@ -452,8 +452,10 @@ def test_cards_are_bounded() -> None:
         ({"references": [str(k) for k in range(20_000)]}, "references"),
     ):
         refused(lambda changes=changes: ModelCard.from_json(json.dumps({**card, **changes})), word)  # type: ignore[misc]
-    refused(lambda: ModelCard.from_json("[" * 100_000), "JSON")
-    refused(lambda: ModelCard.from_json('{"name": "a", "name": "b"}'), "twice")
+    with refusal(CardError, "card", got="JSON"):
+        ModelCard.from_json("[" * 100_000)
+    with refusal(CardError, "card", got="twice"):
+        ModelCard.from_json('{"name": "a", "name": "b"}')
     # A message does not repeat a value that fills a screen.
     with pytest.raises(CardError) as info:
         ModelCard.from_json(json.dumps({**card, "dtype": "y" * 100_000}))
@@ -476,11 +478,11 @@ def test_reading_a_card_alone(records: Records) -> None:
     card = read_card(data)
     assert card is not None and card.name == "pair-plain"
     name = full(records, "openmm_nn_card.json")
-    with pytest.raises(ModelError, match="at most"):
+    with refusal(ModelError, "file of the model", allowed="at most"):
         read_card(write_records({**records, name: b" " * (2 << 20)}))
-    with pytest.raises(CardError, match="text"):
+    with refusal(CardError, "card", got="text"):
         read_card(write_records({**records, name: b"\xff\xfe"}))
-    with pytest.raises(ModelError, match="damaged"):
+    with refusal(ModelError, "file of the model", got="damaged"):
         read_card(b"PK\x03\x04 and nothing else")
 
 
@@ -515,7 +517,8 @@ def test_atoms_that_flew_apart(models: ModelSet, native: str) -> None:
         [[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [3.0e7, 0.0, 0.0], [0.1, 0.1, 0.1], [0.2, 0.0, 0.1], [0.0, 0.2, 0.2]]
     )
     numbers = [8, 1, 1, 6, 6, 7]
-    refused(lambda: potential.evaluate(x, numbers), "positions", "cutoff")
+    with refusal(EvaluationError, "positions", allowed="cutoff"):
+        potential.evaluate(x, numbers)
     system = mm.System()
     for _ in numbers:
         system.addParticle(1.0)

@@ -22,6 +22,7 @@ def fail_on_bad(outcomes: list[harness.Outcome]) -> None:
     assert not bad, "\n".join(map(str, bad[:20]))
 
 
+@pytest.mark.process
 def test_a_hundred_mutants(models: ModelSet, tmp_path: pathlib.Path) -> None:
     mutants = harness.make_corpus(models, 100, seed=1, quick=True)
     outcomes = harness.read_all(mutants, tmp_path)
@@ -31,6 +32,7 @@ def test_a_hundred_mutants(models: ModelSet, tmp_path: pathlib.Path) -> None:
     assert {"ModelError", "CardError", "RunFileError", "OpenMMException"} <= {entry.outcome for entry in outcomes}
 
 
+@pytest.mark.process
 def test_the_sound_files_are_read(models: ModelSet, tmp_path: pathlib.Path) -> None:
     """What the mutants are made from is read without an error, by the same reader."""
     seeds = harness.make_seeds(models, quick=True)
@@ -46,6 +48,7 @@ def test_the_same_seed_makes_the_same_mutants(models: ModelSet) -> None:
     assert first == second and first != harness.make_corpus(models, 30, seed=6, quick=True)
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_two_thousand_mutants(models: ModelSet, tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ from tests.samples import bare_system
 NAME = "openmm-nn/hcno-1"
 
 # Compiling takes half a minute, longer on a machine that is busy.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from openmm_nn import load_potential
 from openmm_nn.cli.app import app
 from tests.potentials.aoti.packages import Packages
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 
 def call(*arguments: object) -> tuple[int, str]:

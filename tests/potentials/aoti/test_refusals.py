@@ -19,7 +19,7 @@ from tests.refusals import refused
 from tests.samples import bare_system, random_cluster
 
 # Compiling a package takes long on a machine that is busy.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 
 def bytes_of(packages: Packages, name: str) -> bytes:

@@ -18,7 +18,7 @@ from tests.potentials.aoti.packages import NUMBERS, Packages, SideBySide
 from tests.samples import BOXES, Region, bare_system, make_periodic, random_cluster
 
 # Compiling a package takes long on a machine that is busy.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 PAIRS = ["committee", "parameters", "returned_forces"]
 

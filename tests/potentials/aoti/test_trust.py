@@ -21,7 +21,7 @@ from tests.potentials.aoti.packages import NUMBERS, Packages, changed
 from tests.samples import bare_system, random_cluster
 
 # Compiling a package takes long on a machine that is busy.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 READER = """
 import sys

@@ -10,6 +10,8 @@ import pytest
 
 from tests.potentials.aoti.packages import NUMBERS, Packages
 
+pytestmark = pytest.mark.process
+
 IN_USE = """
 #include <cpuid.h>
 int supported() {

@@ -153,6 +153,7 @@ def test_committee_of_calculators() -> None:
     assert result.forces_std is None
 
 
+@pytest.mark.process
 def test_importing_the_family_imports_no_ase() -> None:
     import subprocess
     import sys

@@ -102,6 +102,7 @@ def test_double_precision_takes_the_file_as_it_is(potential: Potential) -> None:
     np.testing.assert_allclose(energies[0], energies[1], rtol=0, atol=0.01)
 
 
+@pytest.mark.process
 def test_file_needs_no_sevennet(potential: Potential, tmp_path: pathlib.Path) -> None:
     """A System with it, read from XML in a process that cannot import SevenNet, has the same energy."""
     positions, numbers, box = rock_salt()

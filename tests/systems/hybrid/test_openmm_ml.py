@@ -314,6 +314,7 @@ def wells(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return 30.0 * (centred**2).sum(), -60.0 * centred
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "first", ["openmmml", "openmm_nn.systems.hybrid.openmm_ml", "openmm_nn.systems.hybrid.openmm_ml_potential"]
 )
