@@ -27,39 +27,47 @@ def parts(text: str) -> tuple[str, str, str, str]:
 @contextmanager
 def refusal(
     kind: type[Exception] | tuple[type[Exception], ...],
-    argument: str,
+    argument: str | re.Pattern[str],
     *,
     got: Pieces = (),
     allowed: Pieces = (),
     remedy: Pieces = (),
+    anywhere: Pieces = (),
 ) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Expect an error of this class about this argument, with these pieces, as whole words, in its other parts."""
     with pytest.raises(kind) as info:
         yield info
-    check_parts(info.value, argument, got=got, allowed=allowed, remedy=remedy)
+    check_parts(info.value, argument, got=got, allowed=allowed, remedy=remedy, anywhere=anywhere)
 
 
 def check_parts(
-    error: Exception | str, argument: str, *, got: Pieces = (), allowed: Pieces = (), remedy: Pieces = ()
+    error: Exception | str,
+    argument: str | re.Pattern[str],
+    *,
+    got: Pieces = (),
+    allowed: Pieces = (),
+    remedy: Pieces = (),
+    anywhere: Pieces = (),
 ) -> None:
-    """Compare the four parts of an error, or of the text of one, and the form of its remedy."""
+    """Compare the four parts of an error, or of the text of one."""
     if isinstance(error, OpenMMNNError):
         found = (error.argument, error.got, error.allowed, error.remedy)
     else:
         assert isinstance(error, str | mm.OpenMMException), f"not an error of the package: {error!r}"
         found = parts(str(error))
-    assert found[0] == argument, str(error)
-    for part, pieces in zip(found[1:], (got, allowed, remedy), strict=True):
-        assert part.strip(), f"an empty part in: {error}"
+    same = argument.fullmatch(found[0]) if isinstance(argument, re.Pattern) else argument == found[0]
+    assert same, f"the argument is {found[0]!r}, not {argument!r}: {error}"
+    assert all(part.strip() for part in found), f"an empty part in: {error}"
+    assert not found[3].endswith("."), f"the remedy ends in a period: {error}"
+    for part, pieces in zip((*found[1:], "\n".join(found)), (got, allowed, remedy, anywhere), strict=True):
         for piece in (pieces,) if isinstance(pieces, str | re.Pattern) else pieces:
             assert _holds(part, piece), f"no {piece!r} in {part!r} of: {error}"
-    assert not found[3].endswith("."), f"the remedy ends in a period: {error}"
 
 
 def _holds(text: str, piece: str | re.Pattern[str]) -> bool:
     if isinstance(piece, re.Pattern):
         return piece.search(text) is not None
-    start = r"(?<![\w.])" if piece[:1].isalnum() else ""
+    start = r"(?<![\w.])" if piece[:1].isdigit() else r"(?<!\w)" if piece[:1].isalnum() else ""
     end = r"(?!\w)" if piece[-1:].isalnum() else ""
     return re.search(start + re.escape(piece) + end, text) is not None
 

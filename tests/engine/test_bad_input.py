@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 
 import numpy as np
 import openmm as mm
@@ -35,33 +34,30 @@ def topology_of(symbols: list[str | None]) -> app.Topology:
 
 def test_element_that_the_card_does_not_list(models: ModelSet, engine: str) -> None:
     potential = models.pair("plain")
-    with refusal(ParticleError, "atoms", got=("P", "2"), allowed=("H", "C", "N", "O")):
+    with refusal(ParticleError, "region", got=("P", "atom 2"), allowed=("H", "C", "N", "O")):
         potential.create_force(atomic_numbers=[8, 1, 15])
-    with refusal(ParticleError, "atoms", got="Cl", allowed=("H", "C", "N", "O")):
+    with refusal(ParticleError, "region", got="Cl", allowed=("H", "C", "N", "O")):
         potential.create_force(topology=topology_of(["O", "Cl"]))
-    with refusal(ParticleError, "atoms", got="Au"):
+    with refusal(ParticleError, "region", got="Au"):
         potential.evaluate(np.zeros((1, 3)), [79])
 
 
 @pytest.mark.parametrize(
-    "atoms, words",
-    [
-        ([0, 6], ["6"]),
-        ([-1, 2], ["-1"]),
-        ([1, 2, 1], ["1", "(?i)repeat|once|distinct|twice|unique"]),
-        ([], ["(?i)empty|no atom|at least"]),
-    ],
+    "atoms, got, allowed",
+    [([0, 6], "6", "0 to 5"), ([-1, 2], "-1", "0"), ([1, 2, 1], "1", "once"), ([], "empty", "at least one atom")],
 )
-def test_bad_region_of_a_topology(models: ModelSet, engine: str, atoms: list[int], words: list[str]) -> None:
+def test_bad_region_of_a_topology(models: ModelSet, engine: str, atoms: list[int], got: str, allowed: str) -> None:
     potential = models.pair("plain")
     topology = topology_of(["O", "H", "C", "N", "H", "C"])
-    refused(lambda: potential.create_force(topology=topology, region=atoms), "atoms|region|particle", *words)
+    with refusal(ParticleError, "region", got=got, allowed=allowed):
+        potential.create_force(topology=topology, region=atoms)
 
 
-@pytest.mark.parametrize("atoms, words", [([-1, 2], ["-1"]), ([1, 1], ["1", "(?i)repeat|once|distinct|twice|unique"])])
-def test_bad_region_without_a_topology(models: ModelSet, engine: str, atoms: list[int], words: list[str]) -> None:
+@pytest.mark.parametrize("atoms, got, allowed", [([-1, 2], "-1", "0"), ([1, 1], "1", "once")])
+def test_bad_region_without_a_topology(models: ModelSet, engine: str, atoms: list[int], got: str, allowed: str) -> None:
     potential = models.pair("plain")
-    refused(lambda: potential.create_force(atomic_numbers=[8, 1], region=atoms), "atoms|region|particle", *words)
+    with refusal(ParticleError, "region", got=got, allowed=allowed):
+        potential.create_force(atomic_numbers=[8, 1], region=atoms)
 
 
 def test_index_beyond_the_system(models: ModelSet, platform: PlatformCase, engine: str) -> None:
@@ -74,7 +70,8 @@ def test_index_beyond_the_system(models: ModelSet, platform: PlatformCase, engin
 
 def test_numbers_of_another_length(models: ModelSet, engine: str) -> None:
     potential = models.pair("plain")
-    refused(lambda: potential.create_force(atomic_numbers=[8, 1, 6], region=[0, 1]), "atomic_numbers", "3", "2")
+    with refusal(ParticleError, "atomic_numbers", got="3", allowed="2"):
+        potential.create_force(atomic_numbers=[8, 1, 6], region=[0, 1])
     system = bare_system(6)
     system.addForce(potential.create_force(atomic_numbers=[8, 1, 6]))
     with pytest.raises(mm.OpenMMException, match=r"(?s)3.*6|6.*3"):
@@ -90,7 +87,8 @@ def test_topology_without_elements(models: ModelSet, engine: str) -> None:
         potential.create_force(topology=topology)
     with refusal(ParticleError, "topology", got="element"):
         create_system(topology, potential)
-    refused(lambda: add_neural_force(topology, bare_system(3), potential), "element|atomic_numbers")
+    with refusal(ParticleError, "topology", got="element"):
+        add_neural_force(topology, bare_system(3), potential)
 
 
 def test_no_atomic_numbers(models: ModelSet, engine: str) -> None:
@@ -103,7 +101,8 @@ def test_no_atomic_numbers(models: ModelSet, engine: str) -> None:
 
 def test_topology_of_another_system(models: ModelSet, engine: str) -> None:
     system = bare_system(5)
-    refused(lambda: add_neural_force(topology_of(["O", "H"]), system, models.pair("plain")), "2", "5")
+    with refusal(ParticleError, "topology", got="2 atoms", anywhere="5"):
+        add_neural_force(topology_of(["O", "H"]), system, models.pair("plain"))
     assert system.getNumForces() == 0
 
 
@@ -133,12 +132,13 @@ def test_file_that_is_no_model(tmp_path: pathlib.Path) -> None:
         ("zip.pt", b"PK\x03\x04" + bytes(200)),
     ):
         (tmp_path / name).write_bytes(content)
-        refused(lambda name=name: load_potential(tmp_path / name), name)  # type: ignore[misc]
+        with refusal(ModelError, f"file {tmp_path / name}", allowed=".pt"):
+            load_potential(tmp_path / name)
 
 
 def test_pickled_checkpoint_needs_trust(tmp_path: pathlib.Path) -> None:
     torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
-    with refusal(ModelError, "file /tmp/pytest-of-root/pytest-60/test_pickled_checkpoint_needs_0/checkpoint.pt", got="a pickled checkpoint, which no registered format can read"):
+    with refusal(ModelError, f"file {tmp_path / 'checkpoint.pt'}", got="pickled checkpoint"):
         load_potential(tmp_path / "checkpoint.pt")
 
 
@@ -160,20 +160,17 @@ def test_line_that_torchscript_refuses(tmp_path: pathlib.Path) -> None:
     )  # fmt: skip
     lines = pathlib.Path(__file__).read_text(encoding="utf-8").splitlines()
     number = lines.index("        return x.numpy().sum()") + 1
-    place = rf"{re.escape(__file__)}, line {number}, `return x.numpy\(\).sum\(\)`"
-    refused(
-        lambda: export_potential(Unscriptable(), tmp_path / "a.pt", card),
-        "attribute or method 'numpy'",
-        place,
-        "example=",
-    )
+    place = f"{__file__}, line {number}, `return x.numpy().sum()`"
+    with refusal(ModelError, "module", got=("'numpy'", place), remedy="example="):
+        export_potential(Unscriptable(), tmp_path / "a.pt", card)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95, 0.999])
 def test_truncated_file(models: ModelSet, tmp_path: pathlib.Path, fraction: float) -> None:
     content = models.pair_file("edges").read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: int(fraction * len(content))])
-    refused(lambda: load_potential(tmp_path / "cut.pt"), r"cut\.pt")
+    with refusal(ModelError, f"file {tmp_path / 'cut.pt'}", allowed=".pt"):
+        load_potential(tmp_path / "cut.pt")
 
 
 def test_card_that_contradicts_the_module(models: ModelSet, tmp_path: pathlib.Path) -> None:
@@ -187,7 +184,7 @@ def test_card_that_contradicts_the_module(models: ModelSet, tmp_path: pathlib.Pa
         export_potential(module, tmp_path / "b.pt", fewer)
     assert not (tmp_path / "a.pt").exists() and not (tmp_path / "b.pt").exists()
     save(models.pair_module("plain"), tmp_path / "c.pt")
-    with refusal(CardError, "/tmp/pytest-of-root/pytest-60/test_card_that_contradicts_the0/c.pt: inputs of the card 'pair-plain'", got="charge", remedy="inputs"):
+    with refusal(CardError, f"{tmp_path / 'c.pt'}: inputs of the card 'pair-plain'", got="charge", remedy="inputs"):
         load_potential(tmp_path / "c.pt", card=more)
 
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from openmm_nn import ModelCard
 from openmm_nn.errors import CardError
 from openmm_nn.units import ENERGY_UNITS, LENGTH_UNITS
 from tests.models import ModelSet
+from tests.refusals import refusal
 
 FULL = ModelCard(
     name="full",
@@ -75,7 +77,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": 3}, "name"),
     ({"inputs": "positions"}, "inputs"),
-    ({"inputs": ("positions", "positions")}, "inputs.*once"),
+    ({"inputs": ("positions", "positions")}, "once"),
     ({"inputs": ("atomic_numbers",)}, "positions"),
     ({"inputs": ("positions", "mm_charges")}, "reserved"),
     ({"inputs": ("positions", "strength")}, "strength"),
@@ -112,10 +114,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("change, word", WRONG, ids=[str(change) for change, _ in WRONG])
 def test_refused(change: dict[str, Any], word: str) -> None:
-    with pytest.raises(CardError, match=word) as info:
+    with refusal(CardError, re.compile(r"ModelCard\.\w+(\[.*\])?"), anywhere=word):
         ModelCard(**{"name": "x", "inputs": ("positions",), "outputs": ("energy",), **change})
-    for part in ("got ", "allowed: ", "To fix: "):
-        assert part in str(info.value)
 
 
 def test_json_is_strict(models: ModelSet) -> None:
@@ -128,5 +128,5 @@ def test_json_is_strict(models: ModelSet) -> None:
         (json.dumps({**values, "committee_size": "8"}), "committee_size"),
         (json.dumps({**values, "card_version": 99, "new": 1}), "update"),
     ):
-        with pytest.raises(CardError, match=word):
+        with refusal(CardError, re.compile(r"card|ModelCard\.\w+"), anywhere=word):
             ModelCard.from_json(text)
