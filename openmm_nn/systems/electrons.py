@@ -154,8 +154,8 @@ def settle_charge(
     Returns
     -------
     int
-        The charge in e: what was given; or what the bonds imply; or the classical sum, rounded; or zero. Where a guess
-        is not certain there is a warning.
+        The charge in e: what was given; or what the bonds imply, by a whole classical sum where two charges have the
+        same bonds; or the classical sum, rounded; or zero. Where a guess is not certain there is a warning.
 
     Raises
     ------
@@ -165,6 +165,13 @@ def settle_charge(
     implied = molecules.charge
     if charge is None:
         settled = implied if implied is not None else round(classical or 0.0)
+        if (
+            classical is not None
+            and implied is not None
+            and _is_whole(classical)
+            and (settled - round(classical)) % 2 == 0
+        ):
+            settled = round(classical)  # two closed shells have these bonds, and the force field knows which
         _warn_of_guess(settled, implied, classical, molecules)
     else:
         try:
@@ -190,8 +197,7 @@ def settle_charge(
 
 def _warn_of_guess(guess: int, implied: int | None, classical: float | None, molecules: Molecules) -> None:
     if implied is not None:
-        agree = classical is None or abs(classical - implied) < 0.5 or not _is_whole(classical)
-        if implied == 0 and agree:
+        if guess == implied == 0:
             return
         why = f"the bonds ({_listed(molecules.ions)})" if molecules.ions else "the bonds"
         also = "" if classical is None else f"; the classical charges add up to {classical:+.4f} e"
@@ -208,6 +214,8 @@ def _warn_of_guess(guess: int, implied: int | None, classical: float | None, mol
 
 
 def _warn_of_contradiction(charge: int, implied: int | None, classical: float | None, molecules: Molecules) -> None:
+    if classical is not None and _is_whole(classical) and round(classical) == charge:
+        return
     if implied is not None and implied != charge:
         groups = f" ({_listed(molecules.ions)})" if molecules.ions else ""
         warn(

@@ -172,6 +172,16 @@ def test_a_capped_aspartate_side_chain(hcno: openmm_nn.Potential) -> None:
         assert openmm_nn.create_hybrid_system(topology, system, hcno, region).boundary_report().charge == -1
 
 
+def test_a_force_field_knows_which_of_two_closed_shells() -> None:
+    """Paraquat has two charges, and its reduced form has the same bonds and none."""
+    paraquat = Molecules.of_topology(made("C[n+]1ccc(cc1)-c1cc[n+](C)cc1"))
+    with pytest.warns(UserWarning, match=r"Give charge=2 if"):
+        assert settle_charge(paraquat, None, 1, classical=1.999) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert settle_charge(paraquat, 2, 1, classical=1.999) == 2
+
+
 def test_a_term_on_a_part_of_a_molecule_has_no_electrons_to_count(hcno: openmm_nn.Potential) -> None:
     topology = made("CCO")
     system = openmm.System()

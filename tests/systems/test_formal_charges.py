@@ -1,5 +1,8 @@
 """Formal charges from bonds, against the charges that are written in SMILES; RDKit only adds the hydrogens."""
 
+import importlib.util
+import pathlib
+
 import pytest
 from openmm import app
 
@@ -86,6 +89,21 @@ def test_elements_without_partners_are_no_ions() -> None:
     sheet = [(i, i + 1) for i in range(9)]
     assert formal_charges([6] * 10, sheet) == (0,) * 10
     assert formal_charges([0, 0], [(0, 1)]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "name, charge",
+    [("T4-lysozyme-L99A-implicit/receptor", 8), ("dhfr/JAC", -11), ("cb7-b2/complex-vacuum", 0)],
+)
+def test_proteins_have_the_charge_of_their_force_field(name: str, charge: int) -> None:
+    """The sum of Amber's partial charges of openmmtools' systems, read from the files and rounded."""
+    spec = importlib.util.find_spec("openmmtools")
+    if spec is None or spec.origin is None:
+        pytest.skip("openmmtools, whose data are needed, is not installed")
+    parameters = app.AmberPrmtopFile(str(pathlib.Path(spec.origin).parent / "data" / f"{name}.prmtop"))
+    partial = [float(value) for value in parameters._prmtop._raw_data["CHARGE"]]
+    assert round(sum(partial) / 18.2223) == charge
+    assert sum(topology_formal_charges(parameters.topology)) == charge
 
 
 def test_what_a_file_states_is_taken() -> None:
