@@ -34,9 +34,11 @@ from openmm import unit
 from .. import native
 from ..errors import ParameterError, UnsupportedError
 from ..systems.hybrid import HybridSystem
-from ..systems.hybrid.bonded import BONDED_TYPES
+from ..systems.hybrid.bonded import BONDED_TYPES, iterate_terms
+from ..systems.hybrid.classical import present_classical
+from ..systems.hybrid.hybrid_record import HybridRecord
 from ..systems.hybrid.interpolation import Factor, check_constraints
-from ..systems.hybrid.nonbonded import use_box_for_exceptions
+from ..systems.hybrid.nonbonded import excludes_pairs, force_label, touches, use_box_for_exceptions
 from ..units import in_nanometers, in_unit
 from .stretches import measure_stretches, stretch_force
 
@@ -75,14 +77,15 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     Returns
     -------
     openmm.System
-        A new System with the same particles.  Forces that were added to ``hybrid.system`` come along; changes that were
-        made there to classical forces do not.
+        A new System with the same particles.  Forces that were added to ``hybrid.system`` come along, and so do the
+        parameters that its classical forces have now.
 
     Raises
     ------
     UnsupportedError
         If bonds of the region were made constraints, so that their classical energy is not known; if the hybrid
-        interpolates; or if a second potential's force reports no classical counterpart.
+        interpolates; if a second potential's force reports no classical counterpart; or if bonded terms at the region
+        were changed in ``hybrid.system``.
     NativeExtensionError
         If the native extension, which holds RegionForce, is not there.
     ParameterError
@@ -122,18 +125,27 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     ]
     for index in reversed(range(system.getNumForces())):
         system.removeForce(index)
-    for force in source.classical.getForces():
-        new = copy.deepcopy(force)
+    classical = present_classical(source)
+    now = source.forces_made()
+    for index, force in enumerate(classical.getForces()):
+        present = _present(source, force, now[index], index in source.ignored)
+        if present is None:
+            continue
+        new = copy.deepcopy(present)
         if isinstance(new, openmm.NonbondedForce):
             use_box_for_exceptions(new)
             new.setReciprocalSpaceForceGroup(-1)
         new.setForceGroup(FAST_GROUP if isinstance(new, BONDED_TYPES) else MEDIUM_GROUP)
         system.addForce(new)
-    own = source.region_forces(Factor(-1.0), "multistep_system", images=source.replaces_images)
+    own = source.region_forces(
+        Factor(-1.0), "multistep_system", images=source.replaces_images, classical=classical
+    )
     for force in own:
         force.setForceGroup(SLOW_GROUP)
         system.addForce(force)
     for force, role in added:
+        if isinstance(force, openmm.NonbondedForce):
+            force.setReciprocalSpaceForceGroup(-1)
         neural = isinstance(force, openmm.PythonForce) or native.as_neural_force(force) is not None
         potential = role == "potential" or neural
         force.setForceGroup(SLOW_GROUP if potential else MEDIUM_GROUP)
@@ -141,6 +153,26 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     if match is not None:
         _match_stretches(system, hybrid, match)
     return system
+
+
+def _present(source: HybridRecord, force: openmm.Force, now: openmm.Force | None, ignored: bool) -> openmm.Force | None:
+    """Choose the classical force where the hybrid's lacks terms or pairs of the region, which else are the same."""
+    lacking = excludes_pairs(force) or (type(force) in BONDED_TYPES and touches(force, source.region.indices))
+    if ignored or not lacking:
+        return now
+    changed = "" if now is not None else "which was removed after the hybrid was made"
+    if now is not None and type(force) in BONDED_TYPES:
+        known = {repr(term) for _, term in iterate_terms(force)}
+        terms = [atoms for atoms, term in iterate_terms(now) if repr(term) not in known]
+        changed = f"with a term on atoms {terms[0]} that was changed after the hybrid was made" if terms else ""
+    if changed:
+        raise UnsupportedError(
+            "hybrid",
+            f"{force_label(force)}, {changed}",
+            "the forces at the region as the classical System has them",
+            "make the hybrid again from a classical System with that change",
+        )
+    return force
 
 
 def _match_stretches(system: openmm.System, hybrid: HybridSystem, match: Any) -> None:

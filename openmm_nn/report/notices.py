@@ -177,6 +177,10 @@ def _ledger(analysis: dict[str, Any]) -> list[Notice]:
     if residual is not None and residual > 0.1:
         text = f"Its terms miss OpenMM's total by up to {residual:.2g} kJ/mol. Compute it on the Reference platform."
         notices.append(Notice("warn", "The ledger does not close", text))
+    changed = (analysis.get("ledger") or {}).get("changed")
+    if changed:
+        text = f"What the hybrid derived from them has the old ones: {'; '.join(changed)}."
+        notices.append(Notice("warn", "Classical parameters of the region are not those of the run file", text))
     truncated = (analysis.get("trajectory") or {}).get("truncated")
     if truncated:
         notices.append(

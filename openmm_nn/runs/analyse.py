@@ -370,13 +370,15 @@ class _Analysis:
 
     def ledger(self) -> dict[str, Any]:
         read = self._need_frames(few=True, all_atoms=True)
-        series = compute_ledger(read.frames, self._hybrid(), platform=self.platform, properties=self.properties)
+        hybrid = self._hybrid()
+        series = compute_ledger(read.frames, hybrid, platform=self.platform, properties=self.properties)
         columns = {"time_ps": series.time, **{f"{name}_kJ/mol": values for name, values in series.terms.items()}}
         columns |= {"total_kJ/mol": series.total, "residual_kJ/mol": series.residual}
         return {
             "series": self.table("ledger", columns),
             "means": {name: float(np.mean(values)) for name, values in series.terms.items()},
             "largest_residual": float(np.abs(series.residual).max()),
+            "changed": list(hybrid.changes()),
         }
 
     def _hybrid(self) -> Any:

@@ -22,6 +22,8 @@ from ..dynamics.guards import Event
 from ..dynamics.samples import Measure, Sample, Spread
 from ..dynamics.watch import Watch
 from ..errors import RunError
+from ..systems.hybrid import HybridSystem
+from ..systems.hybrid.classical import warn_of
 from .checkpoints import Point, save_point
 from .directory import APPENDED, RunDirectory
 from .guard_keys import make_guards
@@ -117,6 +119,7 @@ class Dynamics:
         self._elapsed = 0.0
         self._clock = (time.perf_counter(), 0)
         self._spread: Spread | None = None
+        self.hybrid: HybridSystem | None = None  # whose parameters are compared at checkpoints, where it is known
 
     def _check_committee(self) -> None:
         """Refuse to leave out in silence what was asked for."""
@@ -428,6 +431,8 @@ class Dynamics:
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def _save(self, stage: str, step: int) -> None:
+        if self.hybrid is not None:
+            warn_of(self.hybrid.changes())
         for file in self._files:
             file.sync()
         sizes = {

@@ -222,6 +222,7 @@ def _start(runfile: RunFile, place: RunDirectory, progress: ProgressCallback | N
         for text in found:
             _tell(progress, Progress("preflight", note=text))
     dynamics = _dynamics(runfile, place, prepared.topology, prepared.system, prepared.region, progress)
+    dynamics.hybrid = prepared.hybrid
     dynamics.context.setPositions(prepared.positions)
     for name, value in (runfile.potential.parameters if runfile.potential is not None else {}).items():
         dynamics.context.setParameter(name, value)

@@ -112,6 +112,16 @@ def test_drift_at_constant_energy_is_bad(tmp_path: pathlib.Path) -> None:
     assert collect_notices(RunDirectory(tmp_path), analysis) == []
 
 
+def test_changed_classical_parameters(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "record.json").write_text('{"status": "finished", "ensemble": "NVE"}')
+    analysis = {"ledger": {"largest_residual": 0.0, "changed": ["3 particles of NonbondedForce (ALA2:N, …)"]}}
+    notice = collect_notices(RunDirectory(tmp_path), analysis)[0]
+    assert notice.level == "warn"
+    assert "3 particles of NonbondedForce (ALA2:N, …)" in notice.text
+    analysis["ledger"]["changed"] = []
+    assert collect_notices(RunDirectory(tmp_path), analysis) == []
+
+
 def test_the_temperature_beside_the_thermostat(tmp_path: pathlib.Path) -> None:
     (tmp_path / "record.json").write_text('{"status": "finished", "ensemble": "NVT", "temperature": 300}')
 

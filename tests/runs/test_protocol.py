@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_nn import HybridSystem
 from openmm_nn.errors import RunFileError
 from openmm_nn.runs import continue_run, run
 from tests.runs.run_support import assert_same_run, log_rows, waters_file
@@ -47,6 +48,24 @@ reporters: {{log: 5 fs, trajectory: 10 fs, checkpoint: 10 fs}}
     frames = mdtraj.load(tmp_path / "out" / "trajectory.xtc", top=tmp_path / "out" / "topology.pdb")
     np.testing.assert_allclose(frames.unitcell_volumes, volumes[2::2], rtol=1e-5)
     assert json.loads((tmp_path / "out" / "record.json").read_text())["pressure_bar"] == 1.0
+
+
+def test_changed_classical_parameters_are_named_at_checkpoints(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"""\
+structure: {{file: {WATER_BOX}.prmtop, coordinates: {WATER_BOX}.crd, box: [18.9 A, 18.9 A, 18.9 A]}}
+forcefield: {{nonbonded: PME, cutoff: 0.8 nm}}
+potential: {{name: openmm-nn/hcno-1}}
+region: {{atoms: [0, 1, 2], charge: 0}}
+dynamics: {{temperature: 300 K, timestep: 0.5 fs, platform: CPU}}
+produce: {{length: 2 fs}}
+reporters: {{log: 1 fs, trajectory: 1 fs, checkpoint: 1 fs}}
+"""
+    (tmp_path / "run.yaml").write_text(text)
+    monkeypatch.setattr(HybridSystem, "changes", lambda self: ("3 particles of NonbondedForce",))
+    with pytest.warns(UserWarning, match="3 particles of NonbondedForce"):
+        run(tmp_path / "run.yaml", tmp_path / "out")
 
 
 def test_nose_hoover(tmp_path: pathlib.Path) -> None:

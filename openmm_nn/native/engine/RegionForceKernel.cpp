@@ -18,9 +18,13 @@ void RegionForceKernel::initialize(ContextImpl& context, const RegionForce& forc
     scaleParameter = force.getScaleParameter();
     force.getScale(scaleOffset, scaleSlope);
     scaleDerivative = (force.getHasScaleDerivative() && !scaleParameter.empty());
+    copyParametersToContext(context, force);
+    access = platformAccess.open(region->getParticles(), scaleDerivative ? vector<string>{scaleParameter} : vector<string>());
+}
+
+void RegionForceKernel::copyParametersToContext(ContextImpl& context, const RegionForce& force) {
     region.reset(new RegionEnergy(force, context.getSystem(), threadsOf(context)));
     asksForGrid = force.getIncludesImages();
-    access = platformAccess.open(region->getParticles(), scaleDerivative ? vector<string>{scaleParameter} : vector<string>());
 }
 
 double RegionForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {

@@ -15,6 +15,7 @@ public:
     }
     void initialize(OpenMM::ContextImpl& context, const RegionForce& force) override;
     double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) override;
+    void copyParametersToContext(OpenMM::ContextImpl& context, const RegionForce& force) override;
 private:
     PlatformAccess platformAccess;
     std::unique_ptr<ParticleAccess> access;

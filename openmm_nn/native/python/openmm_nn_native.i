@@ -475,6 +475,8 @@ Two opposite charges at 1 nm:
 >>> print(context.getState(energy=True).getPotentialEnergy().format("%.3f"))
 -138.935 kJ/mol
 %}
+%feature("docstring") RegionForce::setParametersFrom "Take the parameters of the particles, and the exceptions between them, anew from a NonbondedForce.  Contexts that exist keep the old ones until updateParametersInContext().";
+%feature("docstring") RegionForce::updateParametersInContext "Hand the present parameters of particles and exceptions to a Context that was made with earlier ones.";
 %feature("docstring") RegionForce::zeroPairs "Make every pair of some particles an exception of zero in a NonbondedForce; return the number of pairs.";
 %feature("docstring") RegionForce::getNumParticles "The number of particles of the region.";
 %feature("docstring") RegionForce::getParticles "The indices of the region's particles in the System.";
@@ -537,6 +539,8 @@ public:
     void setHasScaleDerivative(bool derivative);
     bool getHasScaleDerivative() const;
     bool usesPeriodicBoundaryConditions() const;
+    void setParametersFrom(const OpenMM::NonbondedForce& force);
+    void updateParametersInContext(OpenMM::Context& context);
     static int zeroPairs(OpenMM::NonbondedForce& force, const std::vector<int>& particles);
 
     %extend {

@@ -18,39 +18,9 @@ RegionForce::RegionForce() {
 
 RegionForce::RegionForce(const NonbondedForce& force, const vector<int>& region) {
     setName("RegionForce");
-    set<int> inside(region.begin(), region.end());
-    for (int particle : region) {
-        if (particle < 0 || particle >= force.getNumParticles())
-            throw OpenMMException("RegionForce: particle "+to_string(particle)+" is not among the "+to_string(force.getNumParticles())+" particles of the NonbondedForce");
-        double charge, sigma, epsilon;
-        force.getParticleParameters(particle, charge, sigma, epsilon);
-        addParticle(particle, charge, sigma, epsilon);
-    }
-    set<int> innerExceptions;
-    for (int i = 0; i < force.getNumExceptions(); i++) {
-        int particle1, particle2;
-        double chargeProd, sigma, epsilon;
-        force.getExceptionParameters(i, particle1, particle2, chargeProd, sigma, epsilon);
-        if (inside.count(particle1) && inside.count(particle2)) {
-            addException(particle1, particle2, chargeProd, sigma, epsilon);
-            innerExceptions.insert(i);
-        }
-    }
-    std::string parameter;
-    int index;
-    double a, b, c;
-    for (int i = 0; i < force.getNumParticleParameterOffsets(); i++) {
-        force.getParticleParameterOffset(i, parameter, index, a, b, c);
-        if (inside.count(index))
-            throw OpenMMException("RegionForce: particle "+to_string(index)+" of the region has an offset by the parameter '"+parameter+
-                    "'; nonbonded parameters in the region must be constant. Remove the offset, or leave the particle out");
-    }
-    for (int i = 0; i < force.getNumExceptionParameterOffsets(); i++) {
-        force.getExceptionParameterOffset(i, parameter, index, a, b, c);
-        if (innerExceptions.count(index))
-            throw OpenMMException("RegionForce: exception "+to_string(index)+" inside the region has an offset by the parameter '"+parameter+
-                    "'; nonbonded parameters in the region must be constant. Remove the offset");
-    }
+    for (int particle : region)
+        addParticle(particle, 0.0, 1.0, 0.0);
+    setParametersFrom(force);
     method = force.getNonbondedMethod();
     cutoff = force.getCutoffDistance();
     dielectric = force.getReactionFieldDielectric();
@@ -73,6 +43,42 @@ RegionForce::RegionForce(const NonbondedForce& force, const vector<int>& region)
         alpha = automatic;
     if (dispersionAlpha == 0.0)
         dispersionAlpha = automatic;
+}
+
+void RegionForce::setParametersFrom(const NonbondedForce& force) {
+    set<int> inside;
+    for (Particle& particle : particles) {
+        if (particle.index < 0 || particle.index >= force.getNumParticles())
+            throw OpenMMException("RegionForce: particle "+to_string(particle.index)+" is not among the "+to_string(force.getNumParticles())+" particles of the NonbondedForce");
+        force.getParticleParameters(particle.index, particle.charge, particle.sigma, particle.epsilon);
+        inside.insert(particle.index);
+    }
+    exceptions.clear();
+    set<int> innerExceptions;
+    for (int i = 0; i < force.getNumExceptions(); i++) {
+        int particle1, particle2;
+        double chargeProd, sigma, epsilon;
+        force.getExceptionParameters(i, particle1, particle2, chargeProd, sigma, epsilon);
+        if (inside.count(particle1) && inside.count(particle2)) {
+            addException(particle1, particle2, chargeProd, sigma, epsilon);
+            innerExceptions.insert(i);
+        }
+    }
+    std::string parameter;
+    int index;
+    double a, b, c;
+    for (int i = 0; i < force.getNumParticleParameterOffsets(); i++) {
+        force.getParticleParameterOffset(i, parameter, index, a, b, c);
+        if (inside.count(index) && (a != 0.0 || b != 0.0 || c != 0.0))
+            throw OpenMMException("RegionForce: particle "+to_string(index)+" of the region has an offset by the parameter '"+parameter+
+                    "'; nonbonded parameters in the region must be constant. Remove the offset, or leave the particle out");
+    }
+    for (int i = 0; i < force.getNumExceptionParameterOffsets(); i++) {
+        force.getExceptionParameterOffset(i, parameter, index, a, b, c);
+        if (innerExceptions.count(index) && (a != 0.0 || b != 0.0 || c != 0.0))
+            throw OpenMMException("RegionForce: exception "+to_string(index)+" inside the region has an offset by the parameter '"+parameter+
+                    "'; nonbonded parameters in the region must be constant. Remove the offset");
+    }
 }
 
 int RegionForce::addParticle(int particle, double charge, double sigma, double epsilon) {
@@ -171,6 +177,10 @@ int RegionForce::zeroPairs(NonbondedForce& force, const vector<int>& region) {
             count++;
         }
     return count;
+}
+
+void RegionForce::updateParametersInContext(Context& context) {
+    dynamic_cast<RegionForceImpl&>(getImplInContext(context)).updateParametersInContext(getContextImpl(context));
 }
 
 ForceImpl* RegionForce::createImpl() const {

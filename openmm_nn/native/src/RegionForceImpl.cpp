@@ -3,6 +3,7 @@
 #include "KernelLoader.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
+#include "openmm/internal/ContextImpl.h"
 #include <set>
 
 using namespace OpenMM;
@@ -56,6 +57,11 @@ map<string, double> RegionForceImpl::getDefaultParameters() {
     if (!owner.getScaleParameter().empty())
         parameters[owner.getScaleParameter()] = owner.getScaleParameterDefaultValue();
     return parameters;
+}
+
+void RegionForceImpl::updateParametersInContext(ContextImpl& context) {
+    kernel.getAs<CalcRegionForceKernel>().copyParametersToContext(context, owner);
+    context.systemChanged();
 }
 
 vector<string> RegionForceImpl::getKernelNames() {

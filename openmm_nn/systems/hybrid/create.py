@@ -20,6 +20,7 @@ from .bond_graph import BondGraph
 from .boundary import CutBond, is_polar
 from .boundary_report import BoundaryReport, charge_rows
 from .charges import scheme_sites, second_neighbours
+from .classical import changes, refresh
 from .embeddings import Embedded, Embedding, EmbeddingRequest, find_embedding
 from .hybrid_arguments import check_interpolation, check_potential, formal_charge
 from .hybrid_record import HybridRecord
@@ -150,6 +151,80 @@ class HybridSystem:
             If positions have the wrong shape.
         """
         return make_ledger(self.record, positions, box, platform=platform, properties=properties, parameters=parameters)
+
+    def changes(self) -> tuple[str, ...]:
+        """Name changes of the region's classical parameters that `refresh` has not handed on yet.
+
+        Ledgers and the checkpoints of a run warn of them, and reports list them. A hybrid whose energy holds nothing
+        that was made from classical parameters, neither interpolated nor subtracted, needs no refreshing.
+
+        Returns
+        -------
+        tuple of str
+            Forces with their atoms, pairs or settings; empty if all is as the hybrid knows it.
+
+        Examples
+        --------
+        >>> import openmm
+        >>> from openmm import app
+        >>> from openmm_nn import create_hybrid_system, load_potential
+        >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
+        >>> chain = topology.addChain()
+        >>> for index in range(4):
+        ...     atom = topology.addAtom("AR", app.element.argon, topology.addResidue("AR", chain))
+        ...     particle = force.addParticle(0.0, 0.34, 1.0), system.addParticle(39.9)
+        >>> number = system.addForce(force)
+        >>> spring = load_potential(lambda positions: ((positions[0] - positions[1]) ** 2).sum())
+        >>> hybrid = create_hybrid_system(topology, system, spring, [0, 1], interpolate=True)
+        >>> hybrid.system.getForce(0).setParticleParameters(0, 0.0, 0.34, 2.0)
+        >>> len(hybrid.changes())
+        1
+        >>> hybrid.refresh()
+        >>> hybrid.changes()
+        ()
+        """
+        return changes(self.record)
+
+    def refresh(self, context: openmm.Context | None = None) -> None:
+        """Bring what was derived from the region's classical parameters up to date, after some were changed.
+
+        Charges, wells, exceptions and parameters of custom pairs may be changed in the forces of `system` by their own
+        ``setParticleParameters`` and ``setExceptionParameters``. OpenMM tells no other force, but the region's own
+        energy that interpolation adds, or that is subtracted for a large region, was made from them, and so were rows
+        of the ledger. An exception between two atoms of the region, which is zero in the hybrid, may be given the value
+        that it should have in the classical System; it becomes zero again.
+
+        Parameters
+        ----------
+        context : openmm.Context, optional
+            Made with `system`; the forces are updated in it as well, the changed ones included.
+
+        Raises
+        ------
+        ParameterError
+            If the Context is of another System.
+        UnsupportedError
+            If something was changed that needs another hybrid: a method, a cutoff, a table or an energy function, or a
+            charge that a charge scheme was made from.
+
+        Examples
+        --------
+        >>> import openmm
+        >>> from openmm import app
+        >>> from openmm_nn import create_hybrid_system, load_potential
+        >>> topology, system, force = app.Topology(), openmm.System(), openmm.NonbondedForce()
+        >>> chain = topology.addChain()
+        >>> for index in range(4):
+        ...     atom = topology.addAtom("AR", app.element.argon, topology.addResidue("AR", chain))
+        ...     particle = force.addParticle(0.0, 0.34, 1.0), system.addParticle(39.9)
+        >>> number = system.addForce(force)
+        >>> spring = load_potential(lambda positions: ((positions[0] - positions[1]) ** 2).sum())
+        >>> hybrid = create_hybrid_system(topology, system, spring, [0, 1], interpolate=True)
+        >>> context = openmm.Context(hybrid.system, openmm.VerletIntegrator(0.001))
+        >>> hybrid.system.getForce(0).setParticleParameters(0, 0.0, 0.34, 2.0)
+        >>> hybrid.refresh(context)
+        """
+        refresh(self.record, context)
 
 
 def create_hybrid_system(
@@ -286,6 +361,8 @@ def create_hybrid_system(
         interpolated=parameter,
         replaces_images=made.replaces_images,
         roles=made.roles,
+        subtracted=made.subtracted,
+        charges_from=made.charges_from,
     )
     return HybridSystem(made.system, topology, chosen, method, record, _report(request, made))
 

@@ -99,6 +99,10 @@ class Embedded:
         How the region sees the charges at cut bonds, one of `charges.CHARGE_SCHEMES`.
     replaces_images : bool
         The potential takes the place of the region's periodic images.
+    subtracted : bool
+        Whether RegionForce subtracts the region's pairs, instead of exceptions that take them out.
+    charges_from : tuple of int
+        Atoms whose charges a charge scheme was made from.
     terms : tuple of TermCount
         Bonded terms that touch the region, and how many each rule removes.
     constraints_removed : int
@@ -109,6 +113,8 @@ class Embedded:
     bonded_rule: str
     charge_scheme: str = "none"
     replaces_images: bool = False
+    subtracted: bool = False
+    charges_from: tuple[int, ...] = ()
     terms: tuple[TermCount, ...] = ()
     constraints_removed: int = 0
 

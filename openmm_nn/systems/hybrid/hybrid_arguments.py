@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import openmm
@@ -13,17 +14,60 @@ from ...potentials.formats.openmmml import warn_of_small_forces
 from ...potentials.potential import Potential
 from ..electrons import Molecules, sees_elements, settle_charge
 from .interpolation import LAMBDA, native_module, words
-from .nonbonded import force_label, uses_ewald
+from .nonbonded import depends_on_parameters, excludes_pairs, force_label, has_pairs, uses_ewald
 from .region import Region
 
 _LARGEST_EXCEPTED = 300  # atoms: with 45,000 exceptions a step takes twice as long as with RegionForce
 
 
-def chooses_subtraction(choice: bool | None, atoms: int) -> bool:
-    """Settle whether the region's pairs are subtracted instead of excepted."""
-    if choice:
+def chooses_subtraction(
+    choice: bool | None, system: openmm.System, region: Region, ignored: Collection[int], interpolate: bool
+) -> bool:
+    """Settle whether the region's pairs are subtracted instead of excepted.
+
+    The CPU platform demands that all nonbonded forces of a Context have identical exclusions. Where one of them keeps
+    pairs of the region, the others must keep theirs.
+
+    Parameters
+    ----------
+    choice : bool or None
+        What the user says.
+    system : openmm.System
+        The classical System.
+    region : Region
+    ignored : collection of int
+        Indices of forces that are left alone.
+    interpolate : bool
+
+    Raises
+    ------
+    ParameterError
+        If the user wants exceptions and a nonbonded force keeps pairs of the region.
+    NativeExtensionError
+        If the native extension, which holds RegionForce, is needed and not there.
+    """
+    forces = [(force, index in ignored) for index, force in enumerate(system.getForces()) if excludes_pairs(force)]
+    keeping = {}
+    if not all(left_alone for _, left_alone in forces):
+        keeping = {force_label(force): "which ignore_forces leaves alone" for force, left_alone in forces if left_alone}
+    for force, left_alone in forces:
+        scaled = interpolate and not left_alone and isinstance(force, openmm.CustomNonbondedForce)
+        if scaled and has_pairs(force, region.atoms):
+            keeping[force_label(force)] = "which interpolation scales"
+    needed = bool(keeping)
+    if needed and choice is False:
+        name, reason = next(iter(keeping.items()))
+        raise errors.ParameterError(
+            "subtract_region",
+            f"False, but pairs of the region stay in {name}, {reason}",
+            "True or None there: every nonbonded force of a System must exclude the same pairs",
+            "leave subtract_region out",
+        )
+    if choice or (needed and choice is None):
         native_module("subtract_region")
-    return choice if choice is not None else atoms > _LARGEST_EXCEPTED and native.available()
+        return True
+    large = len(region) > _LARGEST_EXCEPTED and not depends_on_parameters(system, region.atoms, ignored)
+    return choice is None and large and native.available()
 
 
 def check_interpolation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import openmm
@@ -42,7 +42,12 @@ class HybridRecord:
     replaces_images : bool
         Whether the potential takes the place of the region's periodic images.
     roles : tuple of str
-        What each force of the hybrid was when it was made, see `openmm_nn.systems.hybrid.embeddings.ROLES`.
+        What each force of the hybrid was when it was made, see `openmm_nn.systems.hybrid.embeddings.ROLES`. The forces
+        of the classical System come first, in their order.
+    subtracted : bool
+        Whether RegionForce subtracts the region's pairs, instead of exceptions that take them out.
+    charges_from : tuple of int
+        Atoms whose charges a charge scheme was made from.
     """
 
     classical: openmm.System
@@ -54,6 +59,8 @@ class HybridRecord:
     interpolated: str
     replaces_images: bool
     roles: tuple[str, ...]
+    subtracted: bool = False
+    charges_from: tuple[int, ...] = ()
     _made: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,22 +68,34 @@ class HybridRecord:
 
     def __reduce__(self) -> Any:
         # A copy of the System lies elsewhere in memory; its forces are in the same order.
-        values = (self.classical, self.system, self.graph, self.region, self.bonded_rule, self.ignored)
-        return HybridRecord, (*values, self.interpolated, self.replaces_images, tuple(self.roles_now()))
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.init}
+        return _restored, ({**values, "roles": tuple(self.roles_now())},)
 
     def roles_now(self) -> list[str]:
         """Return the role of each force that the hybrid has now; `ADDED` for those that came later.
 
         Forces may have been renamed, removed and added since.
         """
+        return [ADDED if place < 0 else self.roles[place] for place in self._places()]
+
+    def forces_made(self) -> list[Any]:
+        """Return the forces that the hybrid was made with, in their order; None for those that were removed since."""
+        forces: list[Any] = [None] * len(self.roles)
+        for place, force in zip(self._places(), self.system.getForces(), strict=True):
+            if place >= 0:
+                forces[place] = force
+        return forces
+
+    def _places(self) -> list[int]:
+        """Where each force that the hybrid has now stood when it was made; -1 for those that came later."""
         # Removal keeps the order of the others, and what is added comes last: a force that lies where a removed one lay
         # comes after forces that followed that one.
-        roles, place = [], 0
+        places, next_ = [], 0
         for address in _addresses(self.system):
-            found = self._made.index(address, place) if address in self._made[place:] else -1
-            roles.append(ADDED if found < 0 else self.roles[found])
-            place = max(place, found + 1)
-        return roles
+            found = self._made.index(address, next_) if address in self._made[next_:] else -1
+            places.append(found)
+            next_ = max(next_, found + 1)
+        return places
 
     def with_system(self, system: openmm.System) -> HybridRecord:
         """Return the same record of another copy of the hybrid; see `HybridSystem.with_system`."""
@@ -90,7 +109,9 @@ class HybridRecord:
             )
         return replace(self, system=system, roles=tuple(self.roles_now()))
 
-    def region_forces(self, factor: Factor, purpose: str, *, images: bool = False) -> list[openmm.Force]:
+    def region_forces(
+        self, factor: Factor, purpose: str, *, images: bool = False, classical: openmm.System | None = None
+    ) -> list[openmm.Force]:
         """Make forces whose energy is E_MM(R), the region's own classical energy, times a factor.
 
         Parameters
@@ -100,6 +121,8 @@ class HybridRecord:
             What needs them, for messages.
         images : bool
             Include the region's interaction with its periodic images where there is Ewald summation.
+        classical : openmm.System, optional
+            A System with the same terms and other parameters, in place of the classical one.
 
         Returns
         -------
@@ -107,5 +130,10 @@ class HybridRecord:
             In the force groups of the classical forces that they come from.
         """
         atoms = RegionAtoms.of(self.region.indices, self.graph.neighbours)
-        pairs = pair_forces(self.classical, self.region, self.ignored, factor, purpose, images=images)
-        return pairs + bonded_forces(self.classical, atoms, self.bonded_rule, self.ignored, factor)
+        system = self.classical if classical is None else classical
+        pairs = pair_forces(system, self.region, self.ignored, factor, purpose, images=images)
+        return pairs + bonded_forces(system, atoms, self.bonded_rule, self.ignored, factor)
+
+
+def _restored(values: dict[str, Any]) -> HybridRecord:
+    return HybridRecord(**values)

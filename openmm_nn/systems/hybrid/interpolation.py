@@ -20,7 +20,7 @@ from ... import errors, native
 from .bond_graph import BondGraph, pair
 from .bonded import BONDED_TYPES, RegionAtoms, iterate_terms, split_terms
 from .mechanical import inner_constraints
-from .nonbonded import PERIODIC_METHODS, force_label, touches, uses_ewald
+from .nonbonded import PERIODIC_METHODS, force_label, has_pairs, parameter_offsets, touches, uses_ewald
 from .region import Region
 
 LAMBDA = "lambda_interpolate"
@@ -155,7 +155,7 @@ def pair_forces(
             own.setIncludesImages(images and uses_ewald(force))
             forces.append(own)
         elif isinstance(force, openmm.CustomNonbondedForce):
-            pairs = _own_pairs(force, region, factor)
+            pairs = _own_pairs(force, region, factor, purpose)
             if pairs is not None:
                 forces.append(pairs)
     return forces
@@ -202,22 +202,14 @@ def image_forces(
 
 
 def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, purpose: str) -> Any:
-    inside = set(region.indices)
-    parameters = [
-        entry[0]
-        for entry in map(force.getParticleParameterOffset, range(force.getNumParticleParameterOffsets()))
-        if entry[1] in inside
-    ]
-    for index in range(force.getNumExceptionParameterOffsets()):
-        name, exception, *_ = force.getExceptionParameterOffset(index)
-        if inside.issuperset(force.getExceptionParameters(exception)[:2]):
-            parameters.append(name)
+    parameters = parameter_offsets(force, region.indices)
     if parameters:
         raise errors.UnsupportedError(
-            f"{purpose}",
-            f"{force_label(force)} has nonbonded parameters of the region that depend on {parameters[0]!r}",
-            "regions with constant parameters",
-            "remove the offsets from atoms of the region",
+            purpose,
+            f"nonbonded parameters of the region in {force_label(force)} that depend on {parameters[0]!r}",
+            "regions whose nonbonded parameters are constant",
+            "remove the offsets from atoms of the region, or make a hybrid with interpolate=False and "
+            "subtract_region=False, which keeps them",
         )
     own = native_module(purpose).RegionForce(force, list(region.indices))
     own.setScale(factor.offset, factor.slope)
@@ -257,19 +249,25 @@ def _add_parameter(force: Any, factor: Factor) -> None:
 
 
 def _own_pairs(
-    force: openmm.CustomNonbondedForce, region: Region, factor: Factor
+    force: openmm.CustomNonbondedForce, region: Region, factor: Factor, purpose: str
 ) -> openmm.CustomNonbondedForce | None:
-    own = copy.deepcopy(force)
     inside = set(region.indices)
+    if not has_pairs(force, inside):
+        return None
+    own = copy.deepcopy(force)
     if own.getNumInteractionGroups() == 0:
         own.addInteractionGroup(inside, inside)
     else:
-        groups = [own.getInteractionGroupParameters(index) for index in range(own.getNumInteractionGroups())]
-        shared = [(inside & set(first), inside & set(second)) for first, second in groups]
-        if not any(first and second for first, second in shared):
-            return None
-        for index, sets in enumerate(shared):
-            own.setInteractionGroupParameters(index, *sets)
+        for index in range(own.getNumInteractionGroups()):
+            first, second = own.getInteractionGroupParameters(index)
+            own.setInteractionGroupParameters(index, inside & set(first), inside & set(second))
+    if factor.slope and own.getNumComputedValues():
+        raise errors.UnsupportedError(
+            purpose,
+            f"{force_label(force)}, which has computed values ({own.getComputedValueParameters(0)[0]!r})",
+            "pairs whose energy OpenMM can differentiate by a parameter",
+            "write the computed values into the force's energy function",
+        )
     own.setEnergyFunction(_scaled(own, own.getEnergyFunction(), factor))
     own.setUseLongRangeCorrection(False)
     _add_parameter(own, factor)

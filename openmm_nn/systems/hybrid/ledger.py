@@ -43,6 +43,7 @@ from ... import errors
 from ...geometry import as_box
 from ...units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
+from .classical import changes, derives, take_over, warn_of
 from .hybrid_record import HybridRecord
 from .interpolation import (
     Factor,
@@ -51,7 +52,7 @@ from .interpolation import (
     native_module,
 )
 from .nonbonded import BIASES, SOLVENTS, zero_pairs
-from .pair_parts import Part, nonbonded_parts
+from .pair_parts import Part, nonbonded_parts, without_offsets
 
 TERMS = (
     "EE",
@@ -162,12 +163,13 @@ def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: 
     energies = _Energies(source, make_context)
 
     removed = -parameters.get(source.interpolated, 1.0) if source.interpolated else -1.0
-    own = source.region_forces(Factor(1.0), "ledger")
+    classical = _at(source.classical, parameters)
+    own = source.region_forces(Factor(1.0), "ledger", classical=classical)
     for force in own:
         force.setForceGroup(0)
     energies.add(own, [("RR classical", 1.0, _ALL), ("RR removed", removed, _ALL)])
     if source.replaces_images:
-        images = image_forces(source.classical, source.region, source.ignored, Factor(1.0), "ledger")
+        images = image_forces(classical, source.region, source.ignored, Factor(1.0), "ledger")
         for force in images:
             force.setForceGroup(0)
         energies.add(images, [("images", removed, _ALL)])
@@ -177,6 +179,8 @@ def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: 
     split: list[openmm.Force] = []
     for force, role in zip(whole.getForces(), source.roles_now(), strict=True):
         term = _whole_term(force, role)
+        if isinstance(force, openmm.NonbondedForce):
+            force.setReciprocalSpaceForceGroup(-1)
         force.setForceGroup(groups.get(term, 0))
         if term == "pairs":
             reduced = copy.deepcopy(force)
@@ -190,6 +194,17 @@ def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: 
     rows = [(term, 1.0, 1 << group) for term, group in groups.items()]
     energies.add_system(whole, [*rows, ("total", 1.0, _ALL)])
     return energies
+
+
+def _at(system: openmm.System, parameters: Mapping[str, float]) -> openmm.System:
+    """Copy a System with the offsets of its NonbondedForces made part of their constants."""
+    new = copy.deepcopy(system)
+    for index in reversed(range(new.getNumForces())):
+        new.removeForce(index)
+    for force in system.getForces():
+        fixed = isinstance(force, openmm.NonbondedForce)
+        new.addForce(without_offsets(force, parameters) if fixed else copy.deepcopy(force))
+    return new
 
 
 def _add_part(energies: _Energies, part: Part) -> None:
@@ -254,6 +269,9 @@ def make_ledger(
     ParameterError
         If positions have the wrong shape.
     """
+    warn_of(changes(source))
+    if not derives(source):
+        take_over(source, source.region.indices)
     values = default_parameters(source.system)
     if isinstance(positions, openmm.Context):
         state = positions.getState(getPositions=True)

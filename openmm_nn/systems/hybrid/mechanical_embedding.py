@@ -11,7 +11,7 @@ from ... import errors
 from ...engine import force as force_module
 from ...potentials.potential import Potential
 from .bonded import BONDED_RULES, RegionAtoms
-from .charges import CHARGE_SCHEMES, scheme_forces
+from .charges import CHARGE_SCHEMES, scheme_forces, second_neighbours
 from .embeddings import Embedded, EmbeddingRequest
 from .hybrid_arguments import check_choice, check_range, chooses_subtraction
 from .interpolation import Factor, bonded_forces, check_constraints, image_forces, pair_forces
@@ -42,8 +42,9 @@ class Mechanical:
     subtract_region : bool, optional
         Leave the region's own nonbonded pairs in the classical forces and subtract them by the native extension,
         instead of making each an exception, whose number grows with the square of the region's size. By default for
-        regions of more than 300 atoms. Not for reactive regions: where atoms come close, two large energies cancel
-        badly.
+        regions of more than 300 atoms, and where another nonbonded force keeps pairs of the region: a
+        CustomNonbondedForce that ``interpolate`` scales, or one that ``ignore_forces`` names. Not for reactive
+        regions: where atoms come close, two large energies cancel badly.
 
     Raises
     ------
@@ -96,7 +97,7 @@ class Mechanical:
         if not request.remove_constraints:
             check_rigid_water(graph, inner_constraints(system, atoms.inside))
         uses_box, images = check_range(system, request.potential, self.long_range, self.periodic)
-        subtract = chooses_subtraction(self.subtract_region, len(region))
+        subtract = chooses_subtraction(self.subtract_region, system, region, ignored, bool(request.interpolate))
         scheme = scheme_forces(self.charge_scheme, system, graph, region)
         if request.interpolate:
             self._check_scheme(request.interpolate)
@@ -140,9 +141,18 @@ class Mechanical:
             self.bonded_rule,
             self.charge_scheme,
             images,
+            subtract,
+            self._charges_from(request),
             remainder.terms,
             remainder.constraints_removed,
         )
+
+    def _charges_from(self, request: EmbeddingRequest) -> tuple[int, ...]:
+        region, graph = request.region, request.graph
+        if self.charge_scheme == "none":
+            return ()
+        seconds = [atom for cut in region.cuts for atom in second_neighbours(graph, region, cut)]
+        return tuple({*region.indices, *(cut.outside for cut in region.cuts), *seconds})
 
     def _check_scheme(self, parameter: str) -> None:
         if self.charge_scheme != "none":

@@ -223,6 +223,14 @@ def check_forces(system: openmm.System, inside: Collection[int], ignored: Collec
 
 
 def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
+    if isinstance(force, openmm.NonbondedForce) and not force.getIncludeDirectSpace():
+        # Without direct space OpenMM ignores exceptions, so nothing could take the region's pairs out.
+        raise errors.UnsupportedError(
+            "system",
+            f"{force_label(force)} with setIncludeDirectSpace(False), which ignores exceptions",
+            "nonbonded forces whose direct space is included",
+            f"call setIncludeDirectSpace(True), or keep it as it is by ignore_forces=({force.getName()!r},)",
+        )
     if type(force) in BONDED_TYPES or isinstance(force, (*PAIR_TYPES, *_NO_ATOMS, *BIASES, *SOLVENTS)):
         return
     if isinstance(force, openmm.CustomGBForce):
@@ -291,6 +299,42 @@ def _check_custom_gb(force: openmm.CustomGBForce) -> None:
 def uses_ewald(force: openmm.NonbondedForce) -> bool:
     """Whether a NonbondedForce sums over periodic images."""
     return force.getNonbondedMethod() in EWALD_METHODS
+
+
+def excludes_pairs(force: openmm.Force) -> bool:
+    """Whether a force has a list of excluded pairs, which the CPU platform wants to be the same in all of them."""
+    if isinstance(force, openmm.CustomGBForce):
+        return bool(force.getNumExclusions() > 0)
+    return isinstance(force, PAIR_TYPES)
+
+
+def has_pairs(force: openmm.CustomNonbondedForce, atoms: Collection[int]) -> bool:
+    """Whether interaction groups, where there are any, hold pairs of some atoms."""
+    groups = [force.getInteractionGroupParameters(index) for index in range(force.getNumInteractionGroups())]
+    return not groups or any(not set(atoms).isdisjoint(one) and not set(atoms).isdisjoint(two) for one, two in groups)
+
+
+def parameter_offsets(force: openmm.NonbondedForce, atoms: Collection[int]) -> list[str]:
+    """Names of the Context's parameters by which charges and wells of some atoms, or their exceptions, are offset."""
+    inside = set(atoms)
+    names = []
+    for index in range(force.getNumParticleParameterOffsets()):
+        name, particle, *slopes = force.getParticleParameterOffset(index)
+        if particle in inside and any(slopes):
+            names.append(name)
+    for index in range(force.getNumExceptionParameterOffsets()):
+        name, exception, *slopes = force.getExceptionParameterOffset(index)
+        if any(slopes) and inside.issuperset(force.getExceptionParameters(exception)[:2]):
+            names.append(name)
+    return names
+
+
+def depends_on_parameters(system: openmm.System, atoms: Collection[int], ignored: Collection[int]) -> bool:
+    """Whether charges or wells of some atoms depend on the Context's parameters."""
+    return any(
+        isinstance(force, openmm.NonbondedForce) and index not in ignored and parameter_offsets(force, atoms)
+        for index, force in enumerate(system.getForces())
+    )
 
 
 # --- taking the region's pairs out

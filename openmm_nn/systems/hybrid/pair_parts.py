@@ -46,7 +46,7 @@ def nonbonded_parts(force: openmm.Force, inside: Collection[int], parameters: Ma
     """
     if isinstance(force, openmm.CustomNonbondedForce):
         return _custom_parts(force, set(inside))
-    fixed = _without_offsets(force, parameters)
+    fixed = without_offsets(force, parameters)
     return [
         *_coulomb_parts(fixed, set(inside)),
         *_van_der_waals_parts(fixed, set(inside)),
@@ -67,7 +67,7 @@ def _exception(force: openmm.NonbondedForce, index: int) -> tuple[int, int, floa
     return first, second, product, sigma, epsilon
 
 
-def _without_offsets(force: openmm.NonbondedForce, parameters: Mapping[str, float]) -> openmm.NonbondedForce:
+def without_offsets(force: openmm.NonbondedForce, parameters: Mapping[str, float]) -> openmm.NonbondedForce:
     """Copy a force with its offsets at the given parameters made part of its constants."""
     fixed = copy.deepcopy(force)
     for index in range(force.getNumParticleParameterOffsets()):
@@ -183,8 +183,8 @@ def _pairs_across(force: openmm.NonbondedForce, inside: set[int]) -> list[openmm
 def _custom_parts(force: openmm.CustomNonbondedForce, inside: set[int]) -> list[Part]:
     outside = set(range(force.getNumParticles())) - inside
     parts = [
-        Part([_grouped(force, [(outside, outside)])], [("EE", 1.0)]),
-        Part([_grouped(force, [(inside, outside), (outside, inside)])], [("RE", 1.0)]),
+        Part([_grouped(force, outside, outside)], [("EE", 1.0)]),
+        Part([_grouped(force, inside, outside)], [("RE", 1.0)]),
     ]
     if force.getUseLongRangeCorrection() and force.usesPeriodicBoundaryConditions():
         plain: Any = copy.deepcopy(force)
@@ -193,26 +193,26 @@ def _custom_parts(force: openmm.CustomNonbondedForce, inside: set[int]) -> list[
     return [part for part in parts if part.forces != [None]]
 
 
-def _grouped(force: openmm.CustomNonbondedForce, sides: list[tuple[set[int], set[int]]]) -> Any:
+def _grouped(force: openmm.CustomNonbondedForce, one: set[int], other: set[int]) -> Any:
     """Copy a force with its pairs restricted to those from one set to the other; None if there are none."""
     new = copy.deepcopy(force)
     new.setUseLongRangeCorrection(False)
+    wanted: list[tuple[set[int], set[int]]] = []
     count = force.getNumInteractionGroups()
-    if count == 0:
-        if not (sides[0][0] and sides[0][1]):
-            return None
-        new.addInteractionGroup(*sides[0])
-        return new
-    wanted = []
     for index in range(count):
-        first, second = force.getInteractionGroupParameters(index)
-        for one, other in sides:
-            wanted.append((set(first) & one, set(second) & other))
+        first, second = map(set, force.getInteractionGroupParameters(index))
+        wanted.append((first & one, second & other))
+        if one != other:
+            # OpenMM counts a pair once for each group, so those that the line above has are left out of its reverse.
+            wanted.append((first & other - second, second & one))
+            wanted.append((first & other & second, second & one - first))
+    if count == 0:
+        wanted.append((one, other))
     wanted = [sets for sets in wanted if sets[0] and sets[1]]
     if not wanted:
         return None
     for index in range(count):
-        new.setInteractionGroupParameters(index, *(wanted[index] if index < len(wanted) else wanted[0]))
+        new.setInteractionGroupParameters(index, *(wanted[index] if index < len(wanted) else (set(), set())))
     for sets in wanted[count:]:
         new.addInteractionGroup(*sets)
     return new

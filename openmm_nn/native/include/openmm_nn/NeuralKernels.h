@@ -37,6 +37,7 @@ public:
     }
     virtual void initialize(OpenMM::ContextImpl& context, const RegionForce& force) = 0;
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
+    virtual void copyParametersToContext(OpenMM::ContextImpl& context, const RegionForce& force) = 0;
 };
 
 /** The kernel that MultistepLangevinIntegrator needs on every platform, besides OpenMM's own. */

@@ -183,6 +183,13 @@ public:
     }
     bool usesPeriodicBoundaryConditions() const;
     /**
+     * Take the parameters of the particles, and the exceptions between them, anew from a NonbondedForce.  Contexts that
+     * exist keep the old ones until updateParametersInContext() is called.  Method, cutoff and the like stay what they were.
+     */
+    void setParametersFrom(const OpenMM::NonbondedForce& force);
+    /** Hand the present parameters of particles and exceptions to a Context that was made with earlier ones. */
+    void updateParametersInContext(OpenMM::Context& context);
+    /**
      * Make every pair of some particles an exception of zero in a NonbondedForce.
      *
      * @return the number of pairs

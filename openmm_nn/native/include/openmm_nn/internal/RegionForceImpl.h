@@ -22,6 +22,7 @@ public:
     double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, int groups) override;
     std::map<std::string, double> getDefaultParameters() override;
     std::vector<std::string> getKernelNames() override;
+    void updateParametersInContext(OpenMM::ContextImpl& context);
 private:
     const RegionForce& owner;
     OpenMM::Kernel kernel;
