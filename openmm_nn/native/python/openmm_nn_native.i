@@ -253,7 +253,7 @@ Examples
 >>> system = openmm.System()
 >>> for index in range(3):
 ...     particle = system.addParticle(1.0)
->>> number = system.addForce(potential.create_force(atoms=[0, 2]))
+>>> number = system.addForce(potential.create_force(region=[0, 2]))
 >>> force = system.getForce(0)
 >>> type(force).__name__, force.getParticles()
 ('NeuralForce', (0, 2))
