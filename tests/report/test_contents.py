@@ -16,6 +16,7 @@ from openmm_nn.report.figure import thin, with_error
 from openmm_nn.report.notices import collect_notices
 from openmm_nn.report.scene import make_scene
 from openmm_nn.runs import RunDirectory
+from tests.refusals import refusal
 from tests.report import directories
 
 
@@ -210,11 +211,11 @@ def test_a_page_is_made_anew_when_the_run_goes_on(tmp_path: pathlib.Path) -> Non
 
 
 def test_wrong_directories(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ParameterError, match=r"directory: got .*record\.json cannot be read"):
+    with refusal(ParameterError, "directory", got=(str(tmp_path), "record.json")):
         make_report(tmp_path)
     (tmp_path / "record.json").write_text("[1, 2")
-    with pytest.raises(ParameterError, match=r"record\.json cannot be read"):
+    with refusal(ParameterError, "directory", got=(str(tmp_path), "record.json")):
         make_report(tmp_path)
     (tmp_path / "record.json").write_text('{"status": "running"}')
-    with pytest.raises(ParameterError, match=r"path: got .*nothing can be written"):
+    with refusal(ParameterError, "path", got=str(tmp_path)):
         make_report(tmp_path, tmp_path / "no" / "page.html")

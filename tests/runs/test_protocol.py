@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import mdtraj
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from openmm_nn import HybridSystem
 from openmm_nn.errors import RunFileError
 from openmm_nn.runs import continue_run, run
+from tests.refusals import refusal
 from tests.runs.run_support import assert_same_run, log_rows, waters_file
 from tests.runs.test_restart import Interrupted, interrupt_at
 from tests.runs.test_structures import WATER_BOX
@@ -87,7 +89,7 @@ def test_some_atoms_in_the_trajectory(tmp_path: pathlib.Path) -> None:
     whole = mdtraj.load_pdb(str(tmp_path / "out" / "equilibrated.pdb"))
     np.testing.assert_allclose(frames.xyz[0], whole.xyz[0][[0, 3]], atol=5e-3)
     wrong = waters_file(tmp_path, name="wrong.yaml", changes={"reporters": "{atoms: nam O}"})
-    with pytest.raises(RunFileError, match=r"wrong\.yaml, line \d+: reporters\.atoms"):
+    with refusal(RunFileError, "wrong.yaml, line 7: reporters.atoms", got="'nam O'"):
         run(wrong, tmp_path / "wrong")
 
 
@@ -112,7 +114,7 @@ def test_classical(tmp_path: pathlib.Path) -> None:
 def test_on_the_engine_in_python(python_engine: str, tmp_path: pathlib.Path) -> None:
     """No System in XML: the run goes on from the run file; what needs the native engine is refused by name."""
     asking = waters_file(tmp_path, name="asking.yaml")
-    with pytest.raises(RunFileError, match=r"asking\.yaml, line \d+: uncertainty: .*openmm-nn build"):
+    with refusal(RunFileError, re.compile(r"asking\.yaml, line \d+: uncertainty"), remedy="openmm-nn build"):
         run(asking, tmp_path / "asking")
     file = waters_file(tmp_path, changes={"uncertainty": ""})
     run(file, tmp_path / "whole")

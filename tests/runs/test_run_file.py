@@ -21,6 +21,7 @@ from openmm_nn.runs.schema import KEYS, Keys
 from openmm_nn.runs.script import as_python
 from openmm_nn.runs.summary import summarise
 from openmm_nn.runs.template import write_template
+from tests.refusals import refusal
 from tests.runs.run_support import PEPTIDE, ROOT, run_file, write_peptide
 
 GOOD = f"""\
@@ -516,11 +517,11 @@ def test_a_run_that_was_refused_can_be_run_again(tmp_path: pathlib.Path) -> None
     file = run_file(tmp_path, changes={"uncertainty": "", "minimise": "{iterations: 0}", "produce": "{length: 4 fs}"})
     right = file.read_text()
     file.write_text(right.replace("peptide.pdb", "peptid.pdb"))
-    with pytest.raises(RunFileError, match=r"did you mean peptide\.pdb"):
+    with refusal(RunFileError, "run.yaml, line 1: structure.file", remedy="peptide.pdb"):
         run(file, tmp_path / "out")
     file.write_text(right)
     assert run(file, tmp_path / "out").status == "finished"
-    with pytest.raises(RunError, match="holds a run already"):
+    with refusal(RunError, "directory", got=str(tmp_path / "out")):
         run(file, tmp_path / "out")
 
 
@@ -560,15 +561,15 @@ def test_the_good_one_is_read() -> None:
     ids=["empty", "list", "text", "deep", "null byte", "key", "large", "alias", "unfinished"],
 )
 def test_what_is_no_run_file(text: str) -> None:
-    with pytest.raises(RunFileError, match="To fix: "):
+    with refusal(RunFileError, re.compile(r"run\.yaml(, line \d+)?(: .*)?")):
         RunFile.parse(text, name="run.yaml")
 
 
 def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(RunFileError, match=r"run file: got .*nothing\.yaml'.*To fix: .*--init"):
+    with refusal(RunFileError, "run file", got="nothing.yaml'", remedy="--init"):
         RunFile.load(tmp_path / "nothing.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RunFileError, match="no text in UTF-8"):
+    with refusal(RunFileError, "run file", got=("bytes.yaml", "UTF-8")):
         RunFile.load(tmp_path / "bytes.yaml")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from openmm_nn.errors import RunFileError
 from openmm_nn.runs import RunFile, prepare
 from openmm_nn.runs.script import as_python
 from tests.platforms import REFERENCE, energy_of
+from tests.refusals import refusal
 from tests.runs.faulty import WATERS
 from tests.runs.run_support import PEPTIDE
 
@@ -230,8 +232,9 @@ def test_a_damaged_file_is_named(tmp_path: pathlib.Path, name: str) -> None:
     (tmp_path / "conf2.pdb").write_text(
         "ATOM      1  O   HOH A   1       3.000   3.000   3.000  1.00  0.00           O\nEND\n"
     )
+    named = "water.inpcrd" if name == "water.prmtop" else name
     extra = f", coordinates: {coordinates}" if coordinates else ""
     extra += ", parameters: [water.prm]" if name.endswith("psf") else ""
     text = f"structure: {{file: {name}{extra}}}\n" + ("" if coordinates else "forcefield: {files: [amber14-all.xml]}\n")
-    with pytest.raises(RunFileError, match=r"run\.yaml, line 1: structure\.(file|coordinates): got .*To fix: "):
+    with refusal(RunFileError, re.compile(r"run\.yaml, line 1: structure\.(file|coordinates)"), anywhere=named):
         make(tmp_path, text)
