@@ -159,7 +159,7 @@ def test_regions_that_share_a_cut_bond(rules: tuple[str, str]) -> None:
     assert energies[0][0] == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("platform", ["Reference"])
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
 @pytest.mark.filterwarnings("ignore:charge")
 def test_two_interpolated_regions_of_charmm(platform: str) -> None:
     """CMAP, and a CustomNonbondedForce, whose exclusions the CPU platform wants to be those of the NonbondedForce."""
