@@ -258,6 +258,7 @@ def test_properties_name_all_that_exist(potential: Potential) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_the_library_alone_reads_files(models: ModelSet, tmp_path: pathlib.Path) -> None:
     """A program that never imports the package reads and runs a System once it has loaded the plugin's library."""
     system = system_of(models.pair("plain").create_force(atomic_numbers=[1, 6, 8]))

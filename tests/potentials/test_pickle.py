@@ -57,6 +57,7 @@ def test_copies_are_the_same(models: ModelSet, way: object) -> None:
     assert other.evaluate(positions, NUMBERS).energy == potential.evaluate(positions, NUMBERS).energy
 
 
+@pytest.mark.process
 def test_a_pool_of_spawned_workers(models: ModelSet) -> None:
     potential = models.pair("plain", dtype="float64")
     clusters = [random_cluster(NUMBERS, seed=seed) for seed in range(3)]
@@ -68,6 +69,7 @@ def test_a_pool_of_spawned_workers(models: ModelSet) -> None:
     assert energies == pytest.approx([oracle.pair_energy(x, NUMBERS) for x in clusters], abs=1e-6)
 
 
+@pytest.mark.process
 def test_unknown_models_are_refused_and_every_remedy_works(models: ModelSet, tmp_path: pathlib.Path) -> None:
     potential = models.pair("plain", dtype="float64")
     positions = random_cluster(NUMBERS, seed=3)
