@@ -25,6 +25,7 @@ import openmm
 import openmm.app
 from openmm import unit
 
+from .platforms import PlatformLike, find_platform
 from .units import in_nanometers
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check_potential(
     box: Any = None,
     charge: int = 0,
     multiplicity: int = 1,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
     tolerance: float | None = None,
     serialization: bool | None = None,
     seed: int = 0,
@@ -338,7 +339,7 @@ def check_context(
     box: Any = None,
     charge: int = 0,
     multiplicity: int = 1,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
     tolerance: float | None = None,
 ) -> None:
     """Check that a Context gives the energy and forces of `Potential.evaluate`.
@@ -365,7 +366,7 @@ def check_subset(
     box: Any = None,
     charge: int = 0,
     multiplicity: int = 1,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
     tolerance: float | None = None,
     seed: int = 0,
 ) -> None:
@@ -400,7 +401,7 @@ def check_serialization(
     box: Any = None,
     charge: int = 0,
     multiplicity: int = 1,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
 ) -> None:
     """Check that a System with the potential survives XML and `copy.deepcopy`, with the same energy to the last bit.
 
@@ -495,9 +496,11 @@ def _system(count: int, force: Any, box: Any) -> openmm.System:
     return system
 
 
-def _run(system: openmm.System, positions: NDArray[np.float64], platform: str) -> tuple[float, NDArray[np.float64]]:
+def _run(
+    system: openmm.System, positions: NDArray[np.float64], platform: PlatformLike
+) -> tuple[float, NDArray[np.float64]]:
     """Energy in kJ/mol and forces (N, 3) in kJ/mol/nm of a new Context."""
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), find_platform(platform))
     context.setPositions(positions)
     state = context.getState(getEnergy=True, getForces=True)
     forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoules_per_mole / unit.nanometer)

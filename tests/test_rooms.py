@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(openmm_nn.__file__).resolve().parent
 # From the ground up: a file imports from its own row and from the rows before it.
 FLOORS = (
     ("_version", "errors", "units"),
-    ("geometry", "selection", "disk", "native", "tables"),
+    ("geometry", "selection", "disk", "native", "tables", "platforms"),
     ("model",),
     ("engine",),
     ("potentials",),

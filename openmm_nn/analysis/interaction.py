@@ -12,6 +12,7 @@ import openmm
 from openmm import unit
 
 from ..errors import UnsupportedError
+from ..platforms import PlatformLike, find_platform
 from ..systems.hybrid.ledger import default_parameters
 from ..systems.hybrid.nonbonded import zero_pairs
 from ..systems.hybrid.pair_parts import nonbonded_parts
@@ -53,7 +54,7 @@ def compute_interaction_energy(
     system: openmm.System,
     region: Iterable[int],
     *,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     properties: Mapping[str, str] | None = None,
 ) -> InteractionEnergy:
     """Return the energy between a region and its environment in every frame.
@@ -70,7 +71,7 @@ def compute_interaction_energy(
     region
         Atom indices of the region.
     platform
-        Name of an OpenMM platform.
+        An OpenMM platform, or its name.
     properties
         Of the platform.
 
@@ -111,7 +112,7 @@ def compute_interaction_energy(
 
 
 def _contexts(
-    system: openmm.System, inside: set[int], platform: str, properties: Mapping[str, str] | None
+    system: openmm.System, inside: set[int], platform: PlatformLike, properties: Mapping[str, str] | None
 ) -> list[tuple[str, float, openmm.Context]]:
     bare = copy.deepcopy(system)
     for index in reversed(range(bare.getNumForces())):
@@ -139,7 +140,7 @@ def _contexts(
                     for piece in part.forces:
                         piece.setForceGroup(0)
                         partial.addForce(copy.deepcopy(piece))
-                    chosen = openmm.Platform.getPlatformByName(platform)
+                    chosen = find_platform(platform)
                     context = openmm.Context(partial, openmm.VerletIntegrator(0.001), chosen, dict(properties or {}))
                     contexts.append((name, factor, context))
     return contexts

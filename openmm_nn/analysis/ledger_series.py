@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..platforms import PlatformLike
 from .arrays import as_trajectory
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class LedgerSeries:
 
 
 def compute_ledger(
-    traj: Any, hybrid: HybridSystem, *, platform: str = "CPU", properties: Mapping[str, str] | None = None
+    traj: Any, hybrid: HybridSystem, *, platform: PlatformLike = "CPU", properties: Mapping[str, str] | None = None
 ) -> LedgerSeries:
     """Evaluate the ledger of every frame.
 
@@ -54,7 +55,7 @@ def compute_ledger(
     hybrid
         The hybrid System.
     platform
-        Name of an OpenMM platform.
+        An OpenMM platform, or its name.
     properties
         Of the platform.
 

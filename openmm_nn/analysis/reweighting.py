@@ -11,6 +11,7 @@ import openmm
 from openmm import unit
 
 from ..errors import ParameterError
+from ..platforms import PlatformLike, find_platform
 from ..units import thermal_energy
 from .arrays import as_series, as_trajectory, quiet_pymbar
 from .averages import compute_statistical_inefficiency
@@ -74,7 +75,7 @@ def compute_energies(
     traj: Any,
     system: openmm.System,
     *,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     properties: Mapping[str, str] | None = None,
     groups: set[int] | int = -1,
 ) -> NDArray[np.float64]:
@@ -87,7 +88,7 @@ def compute_energies(
     system
         The System; a hybrid, or its classical twin.
     platform
-        Name of an OpenMM platform.
+        An OpenMM platform, or its name.
     properties
         Of the platform.
     groups
@@ -115,7 +116,7 @@ def compute_energies(
     """
     traj = as_trajectory(traj, atoms=system.getNumParticles())
     context = openmm.Context(
-        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform), dict(properties or {})
+        system, openmm.VerletIntegrator(0.001), find_platform(platform), dict(properties or {})
     )
     boxes = traj.unitcell_vectors if system.usesPeriodicBoundaryConditions() else None
     energies = np.empty(traj.n_frames)

@@ -12,6 +12,7 @@ from typing import Any
 import openmm
 from openmm import unit
 
+from ..platforms import PlatformLike, find_platform
 from .arrays import as_trajectory
 from .reweighting import set_frame
 from .uncertainty import find_neural_force
@@ -51,7 +52,7 @@ def compute_step_cost(
     traj: Any,
     system: openmm.System,
     *,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     properties: Mapping[str, str] | None = None,
     seconds: float = 3.0,
 ) -> StepCost:
@@ -64,7 +65,7 @@ def compute_step_cost(
     system
         With a neural force.
     platform
-        Name of an OpenMM platform.
+        An OpenMM platform, or its name.
     properties
         Of the platform.
     seconds
@@ -109,17 +110,17 @@ def compute_step_cost(
     steps = max(1, int(seconds / max(once, 1e-6) / 5))
     rounds = [_time(contexts, steps) for _ in range(5)]
     found = {name: statistics.median(result[name] for result in rounds) for name in contexts}
-    return StepCost(found["whole"], found["model"], found["classical"], platform)
+    return StepCost(found["whole"], found["model"], found["classical"], find_platform(platform).getName())
 
 
 def _context(
-    system: openmm.System, kept: set[int], platform: str, properties: Mapping[str, str] | None
+    system: openmm.System, kept: set[int], platform: PlatformLike, properties: Mapping[str, str] | None
 ) -> openmm.Context:
     part = copy.deepcopy(system)
     for index in reversed(range(part.getNumForces())):
         if index not in kept:
             part.removeForce(index)
-    chosen = openmm.Platform.getPlatformByName(platform)
+    chosen = find_platform(platform)
     return openmm.Context(part, openmm.VerletIntegrator(_STEP), chosen, dict(properties or {}))
 
 

@@ -12,6 +12,7 @@ import openmm
 
 from .. import native
 from ..errors import UnsupportedError
+from ..platforms import PlatformLike, find_platform
 from .arrays import as_trajectory
 from .reweighting import set_frame
 
@@ -101,7 +102,7 @@ def find_neural_force(system: openmm.System) -> tuple[int, Any]:
 
 
 def compute_uncertainty(
-    traj: Any, system: openmm.System, *, platform: str = "CPU", properties: Mapping[str, str] | None = None
+    traj: Any, system: openmm.System, *, platform: PlatformLike = "CPU", properties: Mapping[str, str] | None = None
 ) -> Uncertainty:
     """Ask every member of a committee about every frame.
 
@@ -112,7 +113,7 @@ def compute_uncertainty(
     system
         The System with the committee's force; nothing else of it is evaluated.
     platform
-        Name of an OpenMM platform.
+        An OpenMM platform, or its name.
     properties
         Of the platform.
 
@@ -152,7 +153,7 @@ def compute_uncertainty(
             alone.removeForce(other)
     _, force = find_neural_force(alone)
     context = openmm.Context(
-        alone, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform), dict(properties or {})
+        alone, openmm.VerletIntegrator(0.001), find_platform(platform), dict(properties or {})
     )
     particles = list(force.getParticles()) or list(range(system.getNumParticles()))
     boxes = traj.unitcell_vectors

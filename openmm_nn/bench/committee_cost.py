@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import openmm
 
+from ..platforms import PlatformLike
 from ..potentials.loading import load_potential
 from ..selection import select_atoms
 from .contexts import region_context, where
@@ -76,7 +77,7 @@ def measure_committee(
     rounds: int = 15,
     evaluations: int = 10,
     threads: int = 0,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
 ) -> CommitteeResult:
     """Measure the time of an evaluation by one and by several members of a committee, of a region alone.
 
@@ -97,7 +98,7 @@ def measure_committee(
     threads
         Threads of torch; 0 for the default of the engine.
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
 
     Returns
     -------

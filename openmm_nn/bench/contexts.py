@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from ..platforms import PlatformLike, find_platform
 from ..potentials.potential import Potential
 
 __all__ = ["make_context", "minimised", "place", "region_context", "versions", "where"]
@@ -20,7 +21,7 @@ _TIME_STEP = 0.5 * unit.femtosecond
 _PACKAGES = ("openmm-nn", "torch", "openmm", "openmmml", "openmmtorch", "torchani")
 
 
-def make_context(system: openmm.System, positions: Any, platform: str) -> openmm.Context:
+def make_context(system: openmm.System, positions: Any, platform: PlatformLike) -> openmm.Context:
     """Make a Context with a Langevin integrator at 300 K and 0.5 fs.
 
     Parameters
@@ -30,14 +31,14 @@ def make_context(system: openmm.System, positions: Any, platform: str) -> openmm
     positions : Quantity
         (N,3).
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
 
     Returns
     -------
     openmm.Context
     """
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, _TIME_STEP)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+    context = openmm.Context(system, integrator, find_platform(platform))
     place(context, positions)
     return context
 
@@ -85,7 +86,7 @@ def region_context(
     atoms: Sequence[int],
     *,
     threads: int = 0,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
     cuda_graphs: bool = False,
 ) -> tuple[openmm.Context, Any]:
     """Make a Context of some atoms alone, as a cluster.
@@ -103,7 +104,7 @@ def region_context(
     threads
         Threads of torch; 0 for the default of the engine.
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
     cuda_graphs
         Whether the evaluation is recorded, on CUDA.
 
@@ -126,7 +127,7 @@ def region_context(
     for _ in atoms:
         system.addParticle(1.0)
     system.addForce(force)
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), find_platform(platform))
     context.setPositions(np.asarray(positions.value_in_unit(unit.nanometer))[list(atoms)])
     return context, force
 
@@ -142,13 +143,13 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def where(platform: str) -> dict[str, str]:
+def where(platform: PlatformLike) -> dict[str, str]:
     """Say where a measurement was made.
 
     Parameters
     ----------
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
 
     Returns
     -------
@@ -156,8 +157,8 @@ def where(platform: str) -> dict[str, str]:
         Platform, versions and machine.
     """
     machine = f"{host.machine()}, {os.cpu_count()} cores"
-    if platform == "CUDA":
+    if find_platform(platform).getName() == "CUDA":
         import torch
 
         machine += f", {torch.cuda.get_device_name()}"
-    return {"platform": platform, "versions": versions(), "machine": machine}
+    return {"platform": find_platform(platform).getName(), "versions": versions(), "machine": machine}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..platforms import PlatformLike, find_platform
 from ..potentials.export import export_potential
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
@@ -123,7 +124,7 @@ def measure_model(
     rounds: int = 15,
     threads: int = 0,
     portable: bool = False,
-    platform: str = "Reference",
+    platform: PlatformLike = "Reference",
 ) -> ModelResult:
     """Measure the time of an evaluation of energy and forces by the native force.
 
@@ -160,7 +161,7 @@ def measure_model(
     >>> measure_model("alanine-dipeptide-explicit.pdb").ratio(22)  # doctest: +SKIP
     """
     subject = find_subject(structure, region)
-    on_gpu = platform == "CUDA"
+    on_gpu = find_platform(platform).getName() == "CUDA"
     with tempfile.TemporaryDirectory() as folder:
         compiled = (
             compile_bundled(Path(folder) / "bundled.pt2", portable=portable, device="cuda" if on_gpu else "cpu")

@@ -9,6 +9,7 @@ from pathlib import Path
 import openmm
 
 from ..dynamics import MultistepAudit, audit_multistep
+from ..platforms import PlatformLike
 from ..potentials.loading import load_potential
 from ..systems.hybrid import Mechanical, create_hybrid_system
 from .subjects import Subject, find_subject, nearest_atoms, needs_box
@@ -25,7 +26,7 @@ def measure_multistep(
     outer: Sequence[float] = (0.003,),
     medium: float = 0.003,
     duration: float = 2.0,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     seed: int = 1,
     replicas: int = 1,
     half: bool = False,
@@ -49,7 +50,7 @@ def measure_multistep(
     duration
         Of each run, ps; a quarter of it, 5 ps at most, comes before them.
     platform
-        OpenMM platform.
+        An OpenMM platform, or its name.
     seed, replicas, half
         See `openmm_nn.dynamics.audit_multistep`.
 
@@ -76,7 +77,7 @@ def measure_multistep(
         platform=platform,
         seed=seed,
         replicas=replicas,
-        half=half,
+        reference=(0.001, 0.0005) if half else 0.001,
     )
 
 

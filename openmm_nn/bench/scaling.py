@@ -13,6 +13,7 @@ from pathlib import Path
 from openmm import unit
 
 from .. import native
+from ..platforms import PlatformLike
 from ..potentials.loading import load_potential
 from ..systems.hybrid import Mechanical, create_hybrid_system
 from .contexts import make_context, minimised
@@ -61,7 +62,7 @@ def measure_environment(
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
 ) -> list[ScalingRow]:
     """Measure a region in more and more water.
 
@@ -78,7 +79,7 @@ def measure_environment(
     rounds, steps
         How many rounds, and steps in each.
     platform
-        OpenMM platform.
+        An OpenMM platform, or its name.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def measure_region(
     potential: str = "openmm-nn/hcno-1",
     rounds: int = 5,
     steps: int = 10,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
 ) -> list[ScalingRow]:
     """Measure a region that takes in more and more of the molecules around it.
 

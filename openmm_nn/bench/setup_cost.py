@@ -16,6 +16,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from ..platforms import PlatformLike
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
 from ..systems.hybrid import create_hybrid_system
@@ -58,7 +59,7 @@ def measure_interpolation(
     potential: str = "ani2x/0",
     rounds: int = 15,
     steps: int = 40,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     peers: bool = True,
 ) -> StepResult:
     """Measure a step that interpolates at lambda = 1 against the same hybrid without interpolation.
@@ -76,7 +77,7 @@ def measure_interpolation(
     steps
         Steps of each contender in a round.
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
     peers
         Whether openmm-ml is measured too, with ``interpolate=True``, if it is installed.
 
@@ -115,7 +116,7 @@ def measure_large_region(
     *,
     rounds: int = 7,
     steps: int = 8,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     peers: bool = True,
 ) -> StepResult:
     """Measure the classical step of a hybrid with a large region, its potential apart.
@@ -133,7 +134,7 @@ def measure_large_region(
     steps
         Steps of each contender in a round.
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
     peers
         Whether openmm-ml is measured too, if it is installed.
 
@@ -164,7 +165,7 @@ def measure_setup(
     sizes: tuple[int, ...] = (22, 550, 1100, 2200),
     *,
     repetitions: int = 2,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     peers: bool = True,
 ) -> SetupResult:
     """Measure what it costs to make a hybrid, for regions of growing size.
@@ -178,7 +179,7 @@ def measure_setup(
     repetitions
         How often each is made; the shortest time counts.
     platform
-        OpenMM's platform.
+        An OpenMM platform, or its name.
     peers
         Whether openmm-ml is measured too, if it is installed.
 

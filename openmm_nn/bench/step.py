@@ -18,6 +18,7 @@ from .. import native
 from ..engine.package_runner import PackageRunner
 from ..errors import ParameterError
 from ..model.torchscript import quiet_torchscript
+from ..platforms import PlatformLike, find_platform
 from ..potentials.loading import load_potential
 from ..potentials.potential import Potential
 from ..systems.hybrid import HybridSystem, Mechanical, create_hybrid_system
@@ -94,7 +95,7 @@ def measure_step(
     rounds: int = 15,
     steps: int = 40,
     threads: int = 0,
-    platform: str = "CPU",
+    platform: PlatformLike = "CPU",
     cuda_graphs: bool = False,
     peers: bool = True,
 ) -> StepResult:
@@ -118,7 +119,7 @@ def measure_step(
     threads
         Threads of torch; 0 for the engine's default.
     platform
-        OpenMM platform.
+        An OpenMM platform, or its name.
     cuda_graphs
         Whether the hybrid's model, and the bare one, are recorded as a CUDA graph and replayed.
     peers
@@ -152,7 +153,7 @@ def measure_step(
     hybrid = create_hybrid_system(
         subject.topology, classical, loaded, subject.region, embedding=embedding, charge=0, properties=properties
     )
-    device = "cuda" if platform == "CUDA" else "cpu"
+    device = "cuda" if find_platform(platform).getName() == "CUDA" else "cpu"
     contexts = {"classical": make_context(classical, subject.positions, platform)}
     start = minimised(contexts["classical"])
     contexts["hybrid"] = make_context(hybrid.system, start, platform)

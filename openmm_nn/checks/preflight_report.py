@@ -12,6 +12,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import ParameterError
+from ..tables import Table, as_html
 
 __all__ = ["VERDICTS", "Check", "PreflightReport"]
 
@@ -66,7 +67,7 @@ class Check:
             raise ParameterError("verdict", repr(self.verdict), ", ".join(VERDICTS), "choose one of these")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreflightReport:
     """All checks of a potential on a structure.
 
@@ -196,11 +197,7 @@ class PreflightReport:
         str
             A table of verdicts and numbers, then the advice for what failed or asks to be looked at.
         """
-        head = (
-            f"Preflight of {self.potential!r} on {self.formula} ({self.atoms} atoms): {self.verdict.upper()}, "
-            f"{len(self.failures)} failed, {len(self.warnings)} to look at, {len(self.checks)} checks "
-            f"in {self.seconds:.1f} s"
-        )
+        head = f"Preflight of {self._head()}"
         rows = [(_MARKS[c.verdict], c.name, _number(c), _first_sentence(c.advice)) for c in self.checks]
         table = _rich_table(rows) if rich is not False else None
         if table is None:
@@ -214,8 +211,22 @@ class PreflightReport:
             parts += [f"{_MARKS[check.verdict]}  {check.name}: {check.advice}" for check in concerns]
         return "\n".join(parts)
 
+    def __repr__(self) -> str:
+        return f"PreflightReport({self._head()})"
+
     def __str__(self) -> str:
         return self.to_text(rich=False)
+
+    def _repr_html_(self) -> str:
+        rows = [(_MARKS[c.verdict], c.name, _number(c), c.advice) for c in self.checks]
+        return as_html([self._head(), Table("", ("verdict", "check", "measured", "what it says"), rows, right=(2,))])
+
+    def _head(self) -> str:
+        return (
+            f"{self.potential!r} on {self.formula} ({self.atoms} atoms): {self.verdict.upper()}, "
+            f"{len(self.failures)} failed, {len(self.warnings)} to look at, {len(self.checks)} checks "
+            f"in {self.seconds:.1f} s"
+        )
 
 
 def _number(check: Check) -> str:

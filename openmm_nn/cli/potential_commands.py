@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,13 +183,12 @@ def export(
 
 def _copy_package(potential: Any, target: Path, format_: str | None, *, changed: bool) -> None:
     """Write a compiled package as it is, with its card inside."""
-    from ..potentials.export import write_file
-
     if (format_ or "aotinductor") != "aotinductor" or target.suffix != ".pt2" or changed:
         fail(f"SOURCE: got {potential.card.name!r}, compiled code, which stays what it is; allowed: FILE ending in "
              ".pt2, without --format, --portable and --device. To fix: export what it was compiled from.")  # fmt: skip
-    write_file(target, potential.data)
-    output.out.print(f"{target} is written, sha256 {potential.sha256}", soft_wrap=True)
+    potential.save(target)
+    sha256 = hashlib.sha256(target.read_bytes()).hexdigest()
+    output.out.print(f"{target} is written, sha256 {sha256}", soft_wrap=True)
 
 
 def _list_checks(wanted: bool) -> None:

@@ -103,6 +103,9 @@ class FiniteGuard:
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = labels
 
+    def __repr__(self) -> str:
+        return "FiniteGuard()"
+
     def check(self, sample: Sample) -> Event | None:
         """Look at energies, positions and velocities."""
         bad = ~(np.isfinite(sample.positions) & np.isfinite(sample.velocities)).all(axis=1)
@@ -141,6 +144,9 @@ class EnergyJumpGuard:
         self.allowed = _positive("allowed", allowed)
         self.previous: tuple[str, float] | None = None
 
+    def __repr__(self) -> str:
+        return f"EnergyJumpGuard({self.allowed:g} kJ/mol)"
+
     def check(self, sample: Sample) -> Event | None:
         """Compare the total energy with that of the last sample."""
         before, self.previous = self.previous, (sample.stage, sample.total)
@@ -159,8 +165,8 @@ class ForceGuard:
     ----------
     allowed
         Largest force on an atom, kJ/mol/nm.
-    atoms
-        Those that are watched, usually the region; None for all.
+    region
+        Atoms that are watched: a `Region`, or indices; None for all.
     labels
         Names of all atoms, for the message.
 
@@ -173,10 +179,13 @@ class ForceGuard:
 
     name = "force"
 
-    def __init__(self, allowed: float, atoms: Iterable[int] | None = None, labels: Sequence[str] = ()) -> None:
+    def __init__(self, allowed: float, region: Iterable[int] | None = None, labels: Sequence[str] = ()) -> None:
         self.allowed = _positive("allowed", allowed)
-        self.atoms = None if atoms is None else np.array(sorted(atoms), dtype=np.int64)
+        self.atoms = None if region is None else np.array(sorted(region), dtype=np.int64)
         self.labels = labels
+
+    def __repr__(self) -> str:
+        return f"ForceGuard({self.allowed:g} kJ/mol/nm on {'all' if self.atoms is None else len(self.atoms)} atoms)"
 
     def check(self, sample: Sample) -> Event | None:
         """Measure every force, on samples that have them."""
@@ -202,9 +211,9 @@ class BondGuard:
     Parameters
     ----------
     topology
-        Whose bonds are watched: those with an atom in `atoms`.
-    atoms
-        Usually the region.
+        Whose bonds are watched: those with an atom in the region.
+    region
+        A `Region`, or indices of atoms.
     low, high
         Of the range, as multiples of the sum of the covalent radii.
 
@@ -216,10 +225,10 @@ class BondGuard:
 
     name = "bonds"
 
-    def __init__(self, topology: app.Topology, atoms: Iterable[int], *, low: float = 0.6, high: float = 1.6) -> None:
+    def __init__(self, topology: app.Topology, region: Iterable[int], *, low: float = 0.6, high: float = 1.6) -> None:
         if not 0.0 <= low < high:
             raise ParameterError("low, high", f"{low}, {high}", "0 ≤ low < high", "common are 0.6 and 1.6")
-        inside = set(atoms)
+        inside = set(region)
         pairs, sums = [], []
         for first, second in topology.bonds():
             if first.element is None or second.element is None or not {first.index, second.index} & inside:
@@ -230,6 +239,9 @@ class BondGuard:
         self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         self.sums: NDArray[np.float64] = np.array(sums)
         self.low, self.high = low, high
+
+    def __repr__(self) -> str:
+        return f"BondGuard({len(self.pairs)} bonds)"
 
     def check(self, sample: Sample) -> Event | None:
         """Measure every bond, at minimum image."""
@@ -301,6 +313,9 @@ class TemperatureGuard:
         region = usual_limit(temperature, region_degrees) if region_degrees > 0 else None
         return cls(usual_limit(temperature, degrees), region)
 
+    def __repr__(self) -> str:
+        return f"TemperatureGuard({self.allowed:g} K)"
+
     def check(self, sample: Sample) -> Event | None:
         """Compare the temperatures with their limits."""
         found = [("the System", sample.temperature, self.allowed)]
@@ -342,6 +357,9 @@ class UncertaintyGuard:
         if max_energy is None and max_force is None:
             raise ParameterError("max_energy, max_force", "None", "one of them or both", "give a threshold")
         self.max_energy, self.max_force, self.labels = max_energy, max_force, labels
+
+    def __repr__(self) -> str:
+        return f"UncertaintyGuard(max_energy={self.max_energy}, max_force={self.max_force})"
 
     def check(self, sample: Sample) -> Event | None:
         """Compare the deviation with its thresholds."""

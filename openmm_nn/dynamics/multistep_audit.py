@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from openmm import unit
 
 from ..errors import EvaluationError, ParameterError
 from ..model.card_values import element_symbol
+from ..platforms import PlatformLike, find_platform
 from ..systems.hybrid import HybridSystem
 from ..units import thermal_energy
 from .multistep import microcanonical_integrator, multistep_integrator, multistep_system
@@ -141,17 +142,16 @@ def audit_multistep(
     outer: Iterable[float] = (0.002, 0.003, 0.004, 0.006),
     medium: float = 0.003,
     fast: float = 0.001,
-    reference: float = 0.001,
+    reference: float | Sequence[float] = 0.001,
     match: bool = True,
     duration: float = 2.0,
     equilibration: float = 0.5,
     temperature: float = 300.0,
     friction: float = 1.0,
-    platform: str = "CPU",
-    platform_properties: dict[str, str] | None = None,
+    platform: PlatformLike = "CPU",
+    properties: Mapping[str, str] | None = None,
     seed: int = 1,
     replicas: int = 1,
-    half: bool = False,
 ) -> MultistepAudit:
     """Compare multiple time stepping with the single-step run of the same hybrid.
 
@@ -173,7 +173,9 @@ def audit_multistep(
         Steps of nonbonded and bonded terms in ps.  Where `medium` does not divide an outer step, the largest divisor of
         it that is a multiple of `fast` and no larger than `medium` is taken.
     reference
-        Step of the single-step run in ps.
+        Step of the single-step run in ps, or several: the first is what all others are compared with, and each has a
+        row. With ``(0.001, 0.0005)`` the second row shows the errors of the reference itself, beside which those of
+        multiple steps may be judged.
     match
         Whether `multistep_system` is given the minimised positions, to match the stretches of terminal atoms.
     duration, equilibration
@@ -182,15 +184,14 @@ def audit_multistep(
         K.
     friction
         1/ps.
-    platform, platform_properties
-        Of OpenMM.
+    platform
+        An OpenMM platform, or its name.
+    properties
+        Of the platform.
     seed
         Of velocities and thermostats.
     replicas
         How many runs of each step, each equilibrated from velocities of its own.  The drift is that of the first.
-    half
-        Whether single steps of half the reference's length get a row, the second: what it shows are the errors of the
-        reference, beside which those of multiple steps may be judged.
 
     Returns
     -------
@@ -220,7 +221,9 @@ def audit_multistep(
             "one or more, in ps",
             "give (0.002, 0.004) for 2 and 4 fs",
         )
-    for name, value in (("duration", duration), ("equilibration", equilibration), ("reference", reference)):
+    single_steps = [float(step) for step in (reference if isinstance(reference, Sequence) else [reference])]
+    times = [("duration", duration), ("equilibration", equilibration)]
+    for name, value in [*times, *(("reference", step) for step in single_steps or [0.0])]:
         if not value > 0:
             raise ParameterError(
                 f"{name}",
@@ -235,15 +238,15 @@ def audit_multistep(
             "1 and more",
             "give 4 for four runs of each step",
         )
-    chosen = openmm.Platform.getPlatformByName(platform)
-    properties = dict(platform_properties or {})
+    chosen = find_platform(platform)
+    given = dict(properties or {})
 
     def context_of(system: openmm.System, integrator: openmm.Integrator, number: int = seed) -> openmm.Context:
         if hasattr(integrator, "setRandomNumberSeed"):
             integrator.setRandomNumberSeed(number)
-        return openmm.Context(system, integrator, chosen, properties)
+        return openmm.Context(system, integrator, chosen, given)
 
-    start = context_of(hybrid.system, openmm.LangevinMiddleIntegrator(temperature, 10.0, reference))
+    start = context_of(hybrid.system, openmm.LangevinMiddleIntegrator(temperature, 10.0, single_steps[0]))
     start.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(start, 10.0, 200)
     minimised = start.getState(positions=True)
@@ -253,7 +256,7 @@ def audit_multistep(
     for number in range(seed, seed + replicas):
         start.setState(minimised)
         start.setVelocitiesToTemperature(temperature, number)
-        start.getIntegrator().step(max(1, round(equilibration / reference)))
+        start.getIntegrator().step(max(1, round(equilibration / single_steps[0])))
         states.append(start.getState(positions=True, velocities=True))
 
     def observe(
@@ -295,11 +298,11 @@ def audit_multistep(
         return run
 
     try:
-        singles = [single(reference / divisor) for divisor in ((1, 2) if half else (1,))]
+        singles = [single(step) for step in single_steps]
     except openmm.OpenMMException as error:
         raise EvaluationError(
             "reference",
-            f"the single-step run at {reference * 1000:g} fs failed ({error})",
+            f"the single-step run at {single_steps[0] * 1000:g} fs failed ({error})",
             "a step at which the hybrid itself is stable",
             "take a smaller one",
         ) from error

@@ -123,6 +123,9 @@ class Measure:
         self.region_degrees = 3 * int((self.masses[self.region] > 0).sum()) - own
         """Degrees of freedom of the region; 0 without one."""
 
+    def __repr__(self) -> str:
+        return f"Measure({len(self.masses)} particles, {len(self.region)} in the region)"
+
     def sample(self, state: Any, stage: str, step: int, time: float, spread: Spread | None = None) -> Sample:
         """Make a sample.
 

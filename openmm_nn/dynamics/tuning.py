@@ -16,6 +16,7 @@ from openmm import unit
 
 from .. import native
 from ..errors import ParameterError
+from ..platforms import PlatformLike, find_platform
 
 __all__ = ["TuneResult", "tune"]
 
@@ -55,7 +56,7 @@ class TuneResult:
 def tune(
     system: openmm.System,
     positions: Any,
-    platform: str | openmm.Platform,
+    platform: PlatformLike,
     *,
     candidates: Iterable[Mapping[str, str]] | None = None,
     rounds: int = 5,
@@ -76,7 +77,7 @@ def tune(
     positions : Quantity or array_like
         (N,3), of all particles; nm without a unit. Where a simulation could start.
     platform
-        OpenMM platform, or its name.
+        An OpenMM platform, or its name.
     candidates
         Properties to try. By default, on a CPU: threads 1 to the number of cores, beside the classical forces or after
         them; on CUDA: with and without `cuda_graphs`.
@@ -107,8 +108,7 @@ def tune(
             "system", "no neural force of the native engine", "one or more",
                     "add one with create_force(), add_neural_force() or create_hybrid_system()"
         )  # fmt: skip
-    if isinstance(platform, str):
-        platform = openmm.Platform.getPlatformByName(platform)
+    platform = find_platform(platform)
     choices = [dict(one) for one in (_candidates(platform.getName()) if candidates is None else candidates)]
     contexts: dict[str, openmm.Context] = {}
     failures: dict[str, str] = {}
@@ -142,8 +142,8 @@ def _written(properties: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in properties.items()) or "as they are"
 
 
-def _candidates(platform: str) -> list[dict[str, str]]:
-    if platform == "CUDA":
+def _candidates(platform: PlatformLike) -> list[dict[str, str]]:
+    if find_platform(platform).getName() == "CUDA":
         return [{"cuda_graphs": "false"}, {"cuda_graphs": "true"}]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     numbers = sorted({1, max(1, cores // 2), max(1, cores - 1), cores})

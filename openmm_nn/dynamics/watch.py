@@ -152,6 +152,9 @@ class GuardReporter:
         self._committee: Any = None
         self._last_good: Any = None
 
+    def __repr__(self) -> str:
+        return f"GuardReporter(every {self._interval} steps, {[guard for guard, _ in self.watch.guards]})"
+
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """Tell OpenMM when the next check is, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval

@@ -188,7 +188,7 @@ class ModuleRunner:
                 "forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
                         "potentials whose forces are the gradient", "export it without its forces output"
             )  # fmt: skip
-        tensors = {name: self._tensor(name, inputs[name]) for name in self.card.inputs}
+        tensors = {name: self.tensor(name, inputs[name]) for name in self.card.inputs}
         positions = tensors["positions"]
         if not own_forces:
             positions.requires_grad_(True)
@@ -243,7 +243,8 @@ class ModuleRunner:
         gradients: Any = torch.autograd.grad([energy], variables, [weights], retain_graph=keep, allow_unused=True)
         return [torch.zeros_like(v) if g is None else g for g, v in zip(gradients, variables, strict=True)]
 
-    def _tensor(self, name: str, value: Any) -> torch.Tensor:
+    def tensor(self, name: str, value: Any) -> torch.Tensor:
+        """Return one input as the model takes it, with its dtype and on its device."""
         import torch
 
         dtype = torch.int64 if name in _INTEGER_INPUTS else self.dtype

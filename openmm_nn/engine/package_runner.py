@@ -187,7 +187,7 @@ class PackageRunner(ModuleRunner):
                 "forces of the members", f"a potential, {self.card.name!r}, that returns the mean force itself",
                         "potentials whose forces are the gradient", "export it without its forces output"
             )  # fmt: skip
-        tensors = [self._tensor(name, inputs[name]) for name in self.card.inputs]
+        tensors = [self.tensor(name, inputs[name]) for name in self.card.inputs]
         atoms = tensors[self.card.inputs.index("positions")].shape[0]
         rows = [self._mean]
         if members and forces and self._weighted:

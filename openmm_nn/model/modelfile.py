@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import CardError, ModelError
+from ..errors import CardError, ModelError, ParameterError
 from .archive import glance, open_archive
 from .card import CARD_FILE, KNOWN_INPUTS, ModelCard
 from .operators import missing_operator
 from .scriptcheck import CARD_LIMIT, add_manifest, check_script_archive, is_script_archive
 from .torchscript import read_script, write_script
 
-__all__ = ["check_callable", "check_script", "pack", "read_card", "required_arguments", "unpack"]
+__all__ = [
+    "check_callable",
+    "check_directory",
+    "check_script",
+    "pack",
+    "read_card",
+    "required_arguments",
+    "unpack",
+    "write_file",
+]
 
 # What torch raises for records that it cannot make sense of.
 _READ_ERRORS = (RuntimeError, ValueError, EOFError, LookupError, TypeError, MemoryError, OSError)
@@ -268,3 +280,40 @@ def _remedy(card: ModelCard, required: Sequence[str]) -> str:
         f"give card=ModelCard.torchforce({', '.join(options)}): periodic=True if the second argument is the box, and "
         "parameters with names, order and defaults of the global parameters"
     )
+
+
+def check_directory(path: Path) -> None:
+    """Refuse a path whose directory does not exist."""
+    if not path.parent.is_dir():
+        raise ParameterError(
+            "path", str(path), "a file in a directory that exists", f"make the directory {path.parent}"
+        )
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a model file as a whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Where.
+    data
+        Its content.
+
+    Raises
+    ------
+    ParameterError
+        If its directory does not exist.
+    """
+    check_directory(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

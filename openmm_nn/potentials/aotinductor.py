@@ -196,7 +196,7 @@ def _trace(module: Any, card: ModelCard, runner: ModuleRunner) -> Any:
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
     case = example_inputs(card, _TRACED)
-    tensors = [runner._tensor(name, case[name]) for name in card.inputs]
+    tensors = [runner.tensor(name, case[name]) for name in card.inputs]
     if _is_weighted(card):
         count = card.committee_size
         tensors.append(torch.full((count,), 1.0 / count, dtype=runner.dtype, device=runner.device))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..errors import ModelError, ParameterError, UnsupportedError
 from ..model.card import ModelCard
-from ..model.modelfile import check_callable, pack
+from ..model.modelfile import check_callable, check_directory, pack, write_file
 from ..model.torchscript import quiet_torchscript
 from ..model.trust import remember_hash
 from .potential import Potential
@@ -119,7 +118,7 @@ def _export_package(
             "path", str(path), "a name that ends in .pt2, which says that there is machine code inside",
                     f"name it {path.with_suffix('.pt2').name}"
         )  # fmt: skip
-    _check_directory(path)
+    check_directory(path)
     if example is not None:
         _check_example(card, example)
     data, card = compile_package(module, card, example=example, portable=portable, device=device)
@@ -250,39 +249,3 @@ def _example_tensors(card: ModelCard, example: Mapping[str, ArrayLike]) -> tuple
     floating = torch.float32 if card.dtype == "float32" else torch.float64
     dtypes = {"atomic_numbers": torch.int64, "edge_index": torch.int64}
     return tuple(torch.tensor(np.asarray(example[n]), dtype=dtypes.get(n, floating)) for n in card.inputs)
-
-
-def _check_directory(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ParameterError(
-            "path", str(path), "a file in a directory that exists", f"make the directory {path.parent}"
-        )
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a model file as a whole or not at all.
-
-    Parameters
-    ----------
-    path
-        Where.
-    data
-        Its content.
-
-    Raises
-    ------
-    ParameterError
-        If its directory does not exist.
-    """
-    _check_directory(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +19,13 @@ from ..engine.module_runner import ModuleRunner
 from ..engine.package_runner import PackageRunner
 from ..errors import ModelError, ParameterError, ParticleError, UnsupportedError, warn
 from ..geometry import as_box
-from ..model.card import ModelCard
+from ..model.card import CARD_FILE, ModelCard
 from ..model.card_values import potential_parameters
+from ..model.modelfile import pack, read_card, write_file
+from ..model.package import describe_package, read_package
 from ..model.torchscript import read_script, write_script
 from ..model.trust import TRUST_VARIABLE, is_known, remember_hash, trust_hash
+from ..tables import Table, as_html
 from ..units import in_nanometers
 from .familiarity import unfamiliar, unpaired
 
@@ -119,6 +124,12 @@ class Potential:
         remember_hash(self._sha256)
         return _restore, (self._card.to_json(), self._data, self._sha256, self._device)
 
+    def _repr_html_(self) -> str:
+        card = dataclasses.asdict(self._card)
+        said = {name: value for name, value in card.items() if value not in (None, "", (), {})}
+        rows = [(name, value if isinstance(value, str) else repr(value)) for name, value in said.items()]
+        return as_html([repr(self), Table("", ("card", ""), rows)])
+
     @property
     def card(self) -> ModelCard:
         """What the potential says of itself."""
@@ -133,6 +144,59 @@ class Potential:
     def data(self) -> bytes | None:
         """The bytes of the model's file; None for a callable."""
         return self._data
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model and its card into one file, which `load_potential` reads.
+
+        The bytes are those of `data`. Only where the card was given beside a file that had none, it is put inside, and
+        the file has another hash.
+
+        Parameters
+        ----------
+        path
+            Of the file: ``.pt2`` for a compiled package, as which nothing else is read, ``.pt`` otherwise.
+
+        Raises
+        ------
+        UnsupportedError
+            If the potential lives in this process only: a callable or a module that is not TorchScript.
+        ParameterError
+            If the ending says something else than what the file will be, or the directory does not exist.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from openmm_nn import load_potential
+        >>> class Spring(torch.nn.Module):
+        ...     def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        ...         return (positions**2).sum()
+        >>> potential = load_potential(torch.jit.script(Spring()))
+        >>> potential.save("spring.pt")
+        >>> load_potential("spring.pt").sha256 == potential.sha256
+        True
+        """
+        target, package = Path(path), self._card.format == "aotinductor"
+        if self._data is None:
+            raise UnsupportedError(
+                "save", f"{self._card.name!r}, which lives in this process only", "a potential with a file",
+                        "export its module with export_potential(module, path, card)"
+            )  # fmt: skip
+        if (target.suffix == ".pt2") != package:
+            raise ParameterError(
+                "path", str(target), f"the ending {'.pt2' if package else '.pt'} for a model of {self._card.format}",
+                        f"write {target.with_suffix('.pt2' if package else '.pt')}"
+            )  # fmt: skip
+        write_file(target, self._data if self._has_card(package) else self._with_card(package))
+
+    def _has_card(self, package: bool) -> bool:
+        data = self._data or b""
+        inside = read_package(data, self._card.name).card if package else read_card(data, self._card.name)
+        return inside == self._card or (inside is not None and package)
+
+    def _with_card(self, package: bool) -> bytes:
+        if package:
+            return describe_package(self._data or b"", {CARD_FILE: self._card.to_json()})
+        return pack(self.module, self._card)
 
     @property
     def module(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import MissingDependencyError, ParameterError
+from ..platforms import PlatformLike
 from ..runs import RunDirectory, analyse_run
 from .contents import facts, make_sections
 from .notices import collect_notices
@@ -28,7 +29,7 @@ def make_report(
     path: str | Path | None = None,
     *,
     analyse: bool | None = None,
-    platform: str | None = None,
+    platform: PlatformLike | None = None,
     properties: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:

@@ -25,6 +25,7 @@ from ..analysis.structure import StructureSummary, compute_structure
 from ..analysis.twin import compute_twin_comparison
 from ..analysis.uncertainty import compute_uncertainty
 from ..errors import OpenMMNNError
+from ..platforms import PlatformLike, find_platform
 from .reading import RunDirectory, Table, Trajectory, write_table
 
 __all__ = ["analyse_run"]
@@ -49,7 +50,7 @@ def analyse_run(
     twin: str | Path | None = None,
     frames: int = 500,
     energy_frames: int = 50,
-    platform: str | None = None,
+    platform: PlatformLike | None = None,
     properties: Mapping[str, str] | None = None,
     seconds: float = 3.0,
     progress: Callable[[str], None] | None = None,
@@ -112,13 +113,15 @@ def analyse_run(
     return analysis.write()
 
 
-def _where(run: RunDirectory, platform: str | None, properties: Mapping[str, str] | None) -> tuple[str, dict[str, str]]:
+def _where(
+    run: RunDirectory, platform: PlatformLike | None, properties: Mapping[str, str] | None
+) -> tuple[str, dict[str, str]]:
     """Settle where energies are computed."""
     known = {openmm.Platform.getPlatform(index).getName() for index in range(openmm.Platform.getNumPlatforms())}
     own = str(run.record.get("platform"))
     if platform is None and own in known:
         return own, dict(run.record.get("platform_properties") or {} if properties is None else properties)
-    return platform or "CPU", dict(properties or {})
+    return find_platform(platform or "CPU").getName(), dict(properties or {})
 
 
 class _Missing(Exception):
@@ -131,7 +134,7 @@ class _Analysis:
     def __init__(
         self,
         run: RunDirectory,
-        platform: str,
+        platform: PlatformLike,
         properties: dict[str, str],
         progress: Callable[[str], None] | None,
     ) -> None:

@@ -154,6 +154,9 @@ class RunDirectory:
                         "the directory that a run wrote", "give the folder that was named when the run was started"
             ) from error  # fmt: skip
 
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
     @property
     def status(self) -> str:
         """``running``, ``finished`` or ``stopped``; ``unknown`` if the record does not say."""

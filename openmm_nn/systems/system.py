@@ -16,7 +16,7 @@ from ..selection import select_atoms
 from ..units import MASS_UNIT, in_nanometers, in_unit
 from .completeness import check_bonds_present, warn_of_missing_hydrogens
 from .electrons import Molecules, sees_elements, settle_charge
-from .hybrid.region import Region, RegionLike
+from .hybrid.region import Region, RegionLike, check_kinds
 
 if TYPE_CHECKING:
     from openmm.app import Topology
@@ -100,6 +100,7 @@ def add_neural_force(
     >>> system.getNumForces()
     1
     """
+    check_kinds(topology, system)
     if topology.getNumAtoms() != system.getNumParticles():
         raise ParticleError(
             "topology", f"{topology.getNumAtoms()} atoms for a System of {system.getNumParticles()} particles",

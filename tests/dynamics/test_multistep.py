@@ -221,8 +221,8 @@ def test_an_audit_finds_the_step_that_resonates(native: str) -> None:
         return energy
 
     hybrid = create_hybrid_system(topology, system, load_potential(stiff), waters[:9])
-    steps = {"medium": 0.001, "fast": 0.0005, "reference": 0.0005, "duration": 0.2, "equilibration": 0.1}
-    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, replicas=2, half=True, **steps)
+    steps = {"medium": 0.001, "fast": 0.0005, "reference": (0.0005, 0.00025), "duration": 0.2, "equilibration": 0.1}
+    audit = audit_multistep(hybrid, x, outer=(0.001, 0.006), match=False, replicas=2, **steps)
     assert [row.levels[0] for row in audit.rows] == [0.5, 0.25, 1.0, 6.0]
     assert audit.rows[1].verdict == "sound"
     assert audit.rows[2].observables["T region H"][1] > 0.0

@@ -14,6 +14,7 @@ from openmm import app
 from ... import errors
 from ...engine.force import Link
 from ...geometry import check_system_box
+from ...platforms import PlatformLike
 from ...potentials.potential import Potential
 from ...tables import Block, Table, as_html, as_text
 from .bond_graph import BondGraph
@@ -26,7 +27,7 @@ from .hybrid_arguments import check_interpolation, check_potential, formal_charg
 from .hybrid_record import HybridRecord
 from .ledger import Ledger, make_ledger
 from .nonbonded import force_label, resolve_ignored
-from .region import Region, RegionLike, as_region, classical_charges, make_graph
+from .region import Region, RegionLike, as_region, check_kinds, classical_charges, make_graph
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,7 +115,7 @@ class HybridSystem:
         positions: Any,
         box: Any = None,
         *,
-        platform: str | openmm.Platform | None = None,
+        platform: PlatformLike | None = None,
         properties: Mapping[str, str] | None = None,
         parameters: Mapping[str, float] | None = None,
     ) -> Ledger:
@@ -326,6 +327,7 @@ def create_hybrid_system(
     HybridSystem(4 particles, mechanical embedding, Region(2 atoms, Ar2, guessed charge +0 e, 0 cut bonds))
     """
     method = find_embedding(embedding)
+    check_kinds(topology, system)
     check_potential(potential)
     graph = make_graph(topology, system)
     check_system_box(system, topology)

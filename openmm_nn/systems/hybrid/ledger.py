@@ -41,6 +41,8 @@ from openmm import unit
 
 from ... import errors
 from ...geometry import as_box
+from ...platforms import PlatformLike, find_platform
+from ...tables import Table, as_html
 from ...units import in_nanometers
 from .bonded import BONDED_TYPES, RegionAtoms, empty_like, iterate_terms
 from .classical import changes, derives, take_over, warn_of
@@ -72,7 +74,7 @@ TERMS = (
 Value = float | NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ledger:
     """The terms of a hybrid's energy; printed, a table.
 
@@ -105,11 +107,20 @@ class Ledger:
         return self.total - self.sum
 
     def __str__(self) -> str:
-        rows = [*self.terms.items(), ("sum", self.sum), ("OpenMM's total", self.total), ("residual", self.residual)]
-        several = isinstance(self.total, np.ndarray)
-        lines = [f"{'term':<16}  {'kJ/mol (mean over frames)' if several else 'kJ/mol':>16}"]
-        lines += [f"{name:<16}  {float(np.mean(value)):>16.4f}" for name, value in rows]
-        return "\n".join([*lines, f"computed on {self.computed}"] if self.computed else lines)
+        return "\n".join([str(self._table()), *([f"computed on {self.computed}"] if self.computed else [])])
+
+    def __repr__(self) -> str:
+        frames = f"{len(self.total)} frames" if isinstance(self.total, np.ndarray) else "one frame"
+        total, residual = float(np.mean(self.total)), float(np.max(np.abs(self.residual)))
+        return f"Ledger({frames}, total {total:.4f} kJ/mol, residual {residual:.1e} kJ/mol)"
+
+    def _repr_html_(self) -> str:
+        return as_html([self._table(), f"computed on {self.computed}" if self.computed else ""])
+
+    def _table(self) -> Table:
+        values = [*self.terms.items(), ("sum", self.sum), ("OpenMM's total", self.total), ("residual", self.residual)]
+        unit_text = "kJ/mol (mean over frames)" if isinstance(self.total, np.ndarray) else "kJ/mol"
+        return Table("", ("term", unit_text), [(n, f"{float(np.mean(v)):.4f}") for n, v in values], right=(1,))
 
 
 class _Energies:
@@ -258,7 +269,7 @@ def make_ledger(
     positions: Any,
     box: Any,
     *,
-    platform: str | None,
+    platform: PlatformLike | None,
     properties: Mapping[str, str] | None,
     parameters: Mapping[str, float] | None,
 ) -> Ledger:
@@ -291,7 +302,7 @@ def make_ledger(
     else:
         frames = [(positions, box)]
     values.update(parameters or {})
-    chosen_platform = openmm.Platform.getPlatformByName(platform or "Reference")
+    chosen_platform = find_platform(platform or "Reference")
     given, computed = _precision(chosen_platform, dict(properties or {}), isinstance(positions, openmm.Context))
 
     def make_context(system: openmm.System) -> openmm.Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -79,6 +79,9 @@ class Region:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
 
     @cached_property
     def atoms(self) -> NDArray[np.int64]:
@@ -257,14 +260,35 @@ def select_region(
     return _describe(graph, system, atoms, cuts)
 
 
+def check_kinds(topology: Any, system: Any) -> None:
+    """Refuse a topology or a System that is none, as arguments in another order are.
+
+    Raises
+    ------
+    ParameterError
+        If that is so.
+    """
+    for name, value, kind in (("topology", topology, app.Topology), ("system", system, openmm.System)):
+        if not isinstance(value, kind):
+            raise errors.ParameterError(
+                name,
+                f"a {type(value).__name__}",
+                f"a {kind.__name__} of OpenMM",
+                "give the arguments in the order topology, system, potential, region",
+            )
+
+
 def make_graph(topology: app.Topology, system: openmm.System) -> BondGraph:
     """Read the bonds, after the check that topology and System belong together.
 
     Raises
     ------
+    ParameterError
+        If they are something else, such as arguments in another order.
     ParticleError
         If they have different numbers of particles.
     """
+    check_kinds(topology, system)
     if topology.getNumAtoms() != system.getNumParticles():
         raise errors.ParticleError(
             "topology",
