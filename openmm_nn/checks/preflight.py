@@ -45,10 +45,10 @@ def preflight(
     topology: Any,
     potential: Potential,
     positions: Any,
-    *,
     region: Any = None,
+    *,
     box: Any = None,
-    charge: int = 0,
+    charge: int | None = None,
     multiplicity: int = 1,
     parameters: Mapping[str, float] | None = None,
     checks: Iterable[str] | None = None,
@@ -69,12 +69,14 @@ def preflight(
     positions
         (N,3): a Quantity, or numbers in nm. A structure as the simulation would start from.
     region
-        A `HybridSystem`, whose topology and positions are then given: its region is examined by itself, with its link
-        atoms where the force places them. Or a selection or indices of whole molecules.
+        The part of the topology that is examined: from `openmm_nn.select_region` or of a hybrid, a selection, indices
+        or a mask. Where bonds are cut, it has its link atoms where the force places them.
     box
         (3,3): a Quantity, or numbers in nm, if the potential will be used periodically.
-    charge, multiplicity
-        Of all atoms together.
+    charge
+        Of all atoms together, in e. By default what the bonds imply; a warning if that is not zero.
+    multiplicity
+        Spin multiplicity of all atoms together.
     parameters
         Values of the potential's global parameters, in place of the card's defaults.
     checks

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from openmm import app, unit
+from openmm import System, app, unit
 
 from ..engine.evaluator import EngineResult, Evaluator
 from ..errors import ModelError, ParameterError, ParticleError
 from ..geometry import WholeMaker, as_box, cluster_error
+from ..model.card import ModelCard
 from ..model.card_values import potential_parameters
 from ..potentials.potential import Potential
-from ..selection import select_atoms
 from ..systems.capped import CappedRegion, capped_region
+from ..systems.electrons import Molecules, sees_elements, settle_charge
+from ..systems.hybrid.region import Region, select_region
 from ..units import in_nanometers, in_unit
 from .fragments import Fragment, find_bonds, mass_of
 
@@ -307,20 +309,23 @@ def _capped(potential: Potential, topology: Any, positions: Any, region: Any, bo
         raise ParameterError(
             "region", f"a region of {type(topology).__name__}", "a region of an OpenMM topology", "give the topology"
         )
-    links = getattr(region, "links", None)
-    if links is None:
-        atoms, links = select_atoms(topology, region, argument="region"), ()
-        inside = set(atoms)
-        if any((bond[0].index in inside) != (bond[1].index in inside) for bond in topology.bonds()):
-            raise ParameterError(
-                "region", "atoms with cut bonds", "whole molecules, or what has the link atoms of the cut bonds",
-                "give the HybridSystem that create_hybrid_system returned"
-            )  # fmt: skip
-    else:
-        chosen = getattr(region, "region", region)
-        atoms = tuple(int(atom) for atom in chosen.atoms)
+    if not isinstance(region, Region):
+        # Without a force field, the topology alone says what is bonded.
+        bare = System()
+        for _ in topology.atoms():
+            bare.addParticle(1.0)
+        region = select_region(topology, bare, region)
+    region.check_cuts()
     found = box if box is not None else topology.getPeriodicBoxVectors()
-    return capped_region(potential.card, topology, atoms, links, positions, found)
+    return capped_region(potential.card, topology, region.indices, region.links, positions, found)
+
+
+def _settle_charge(card: ModelCard, numbers: tuple[int, ...], bonds: Any, charge: int | None, multiplicity: int) -> int:
+    """Return the charge that was given, or that the bonds imply; atoms without bonds say nothing."""
+    if charge is not None or not bonds or not sees_elements(card):
+        return int(charge or 0)
+    molecules = Molecules.of(numbers, bonds, [f"atom {index}" for index in range(len(numbers))])
+    return settle_charge(molecules, None, multiplicity, told=card.supports_charge, counted=False)
 
 
 def make_subject(
@@ -329,7 +334,7 @@ def make_subject(
     positions: Any,
     *,
     box: Any,
-    charge: int,
+    charge: int | None,
     multiplicity: int,
     parameters: Mapping[str, float] | None,
     reference: Any,
@@ -391,7 +396,7 @@ def make_subject(
         x,
         box=cell,
         bonds=bonds,
-        charge=int(charge),
+        charge=_settle_charge(card, numbers, bonds, charge, multiplicity),
         multiplicity=int(multiplicity),
         parameters=parameters,
         reference=reference,

@@ -213,7 +213,9 @@ def preflight(
     select: Annotated[
         str | None, typer.Option("--select", metavar="MDTRAJ", help="The atoms that the potential will describe.")
     ] = None,
-    charge: Annotated[int, typer.Option("--charge", help="Of these atoms together, in e.")] = 0,
+    charge: Annotated[
+        int | None, typer.Option("--charge", help="Of these atoms together, in e; by default what the bonds imply.")
+    ] = None,
     multiplicity: Annotated[int, typer.Option("--multiplicity", min=1, help="Spin multiplicity.")] = 1,
     periodic: Annotated[bool, typer.Option("--periodic", help="Give the potential the box of the structure.")] = False,
     timestep: Annotated[float, typer.Option("--timestep", help="Of the simulation to come, in fs.")] = 0.5,
@@ -239,7 +241,6 @@ def preflight(
     openmm-nn preflight model.pt complex.pdb --select "resname LIG"
     """
     with readable():
-        import numpy as np
         from openmm import unit
 
         from .. import load_potential
@@ -263,12 +264,11 @@ def preflight(
         vectors = topology.getPeriodicBoxVectors()
         if periodic and vectors is None:
             fail("--periodic: the structure has no box; leave it out, or give a structure with one.")
-        numbers = [atoms[index].element.atomic_number for index in chosen]
-        places = np.asarray(positions.value_in_unit(unit.nanometer))[list(chosen)]
         result = examine(
-            numbers,
+            topology,
             load_potential(source, trust=trust),
-            places,
+            positions,
+            None if select is None else chosen,
             box=vectors if periodic else None,
             charge=charge,
             multiplicity=multiplicity,

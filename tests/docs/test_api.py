@@ -13,8 +13,8 @@ ROOMS = ("", "analysis", "checks", "dynamics", "report", "runs", "bench", "testi
 MOST = 15
 # One order: these stand before what comes later in this line, where a call has both.
 ORDER = ("topology", "system", "potential", "region", "positions")
-# What is a trajectory comes first, as in MDTraj; a card is a record of everything that can be said of a model.
-RECORDS = {"ModelCard"}
+# Records of everything that can be said of a model, or written into a run file: nobody gives them by their place.
+RECORDS = {"ModelCard", "RunFile"}
 SIGNATURES = {
     "select_region": (
         "topology, system, selection, *, expand=None, link='fixed', link_distances=None, allow_cuts=()"
@@ -26,9 +26,9 @@ SIGNATURES = {
 BEGINNINGS = {
     "add_neural_force": "topology, system, potential, region=None, *",
     "create_hybrid_system": "topology, system, potential, region, *, embedding='mechanical', interpolate=False",
-    "create_system": "topology, potential, *",
+    "create_system": "topology, potential, positions=None, *, charge=None",
     "export_potential": "module, path, card, *",
-    "preflight": "topology, potential, positions, ",
+    "preflight": "topology, potential, positions, region=None, *",
     "tune": "system, positions, platform, *",
     "Potential.create_force": "self, topology=None, region=None, *",
     "Potential.evaluate": "self, positions, atomic_numbers=None, *, box=None, charge=0, multiplicity=1",
