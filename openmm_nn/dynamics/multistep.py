@@ -78,7 +78,8 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
     -------
     openmm.System
         A new System with the same particles.  Forces that were added to ``hybrid.system`` come along, and so do the
-        parameters that its classical forces have now.
+        parameters that its classical forces have now.  Biases and restraints on the region act in the fast part if they
+        are bonded forces, which may be stiff and cost little, else in the medium one.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def multistep_system(hybrid: HybridSystem, match: Any = None) -> openmm.System:
             "a hybrid made with interpolate=False",
             "make it again without interpolation",
         )
-    check_constraints(source.classical, source.graph, source.region, "multistep_system")
+    check_constraints(source.classical, source.graph, source.region, "multistep_system", source.kept_constraints)
     system = copy.deepcopy(hybrid.system)
     added = [
         (copy.deepcopy(force), role)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import openmm
@@ -16,6 +16,8 @@ from .radii import covalent_radius
 # but a Urey-Bradley or other 1-3 term: the shortest such pairs (H-H in water, 0.151 nm) lie far above, stretched bonds
 # far below.
 _LONGEST_BOND = 1.25
+# A shorter one is no bond either, but a restraint that pulls two atoms together.
+_SHORTEST_BOND = 0.6
 
 # Bond types that a topology may state, and what orders stand for; 4 is the aromatic bond of MDL files.
 _TYPES = ("single", "double", "triple", "aromatic", "amide")
@@ -34,8 +36,8 @@ class BondGraph:
     """The covalent bonds of a System, from its topology, bond forces and constraints.
 
     Topologies read from PDB files lack bonds of non-standard residues; the force field knows them. A harmonic bond or a
-    constraint that the topology does not list counts as a bond where its length is that of one (at most 1.25 times the
-    sum of the covalent radii), which leaves Urey-Bradley pairs and the H-H constraint of rigid water out.
+    constraint that the topology does not list counts as a bond where its length is that of one (0.6 to 1.25 times
+    the sum of the covalent radii), which leaves Urey-Bradley pairs and the H-H constraint of rigid water out.
 
     Parameters
     ----------
@@ -68,7 +70,14 @@ class BondGraph:
     residue_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, topology: app.Topology, system: openmm.System) -> BondGraph:
+    def of(
+        cls,
+        topology: app.Topology,
+        system: openmm.System,
+        *,
+        leave_out: Collection[int] = (),
+        unbonded: Collection[tuple[int, int]] = (),
+    ) -> BondGraph:
         """Read the bonds of a topology and a System.
 
         Parameters
@@ -76,6 +85,10 @@ class BondGraph:
         topology : openmm.app.Topology
         system : openmm.System
             With one particle for each atom of the topology.
+        leave_out : collection of int
+            Indices of forces that are biases, so that their terms are no bonds.
+        unbonded : collection of (int, int)
+            Atoms of constraints that are the user's own, ascending.
 
         Returns
         -------
@@ -96,11 +109,11 @@ class BondGraph:
             if stated in _TYPES:
                 types[pair(first, second)] = stated
 
-        lengths = _equilibrium_lengths(system)
+        lengths = _equilibrium_lengths(system, leave_out, unbonded)
         for (first, second), length in lengths.items():
             if numbers[first] and numbers[second] and second not in neighbours[first]:
-                longest = _LONGEST_BOND * (covalent_radius(numbers[first]) + covalent_radius(numbers[second]))
-                if length <= longest:
+                radii = covalent_radius(numbers[first]) + covalent_radius(numbers[second])
+                if _SHORTEST_BOND * radii <= length <= _LONGEST_BOND * radii:
                     neighbours[first].add(second)
                     neighbours[second].add(first)
         return cls(
@@ -140,13 +153,16 @@ class BondGraph:
         return f"{self.labels[first]} - {self.labels[second]}"
 
 
-def _equilibrium_lengths(system: openmm.System) -> dict[tuple[int, int], float]:
+def _equilibrium_lengths(
+    system: openmm.System, leave_out: Collection[int], unbonded: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], float]:
     lengths: dict[tuple[int, int], float] = {}
     for index in range(system.getNumConstraints()):
         first, second, length = system.getConstraintParameters(index)
-        lengths[pair(first, second)] = length.value_in_unit(unit.nanometer)
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce):
+        if pair(first, second) not in unbonded:
+            lengths[pair(first, second)] = length.value_in_unit(unit.nanometer)
+    for number, force in enumerate(system.getForces()):
+        if isinstance(force, openmm.HarmonicBondForce) and number not in leave_out:
             for index in range(force.getNumBonds()):
                 first, second, length, strength = force.getBondParameters(index)
                 if strength._value > 0:

@@ -125,6 +125,11 @@ def _reader(force: openmm.Force) -> _Reader:
     return _READERS[type(force)]
 
 
+def term_shape(force: openmm.Force) -> str:
+    """Name the shape of a force's terms: ``bond``, ``angle``, ``torsion``, ``cmap``, ``compound`` or ``centroid``."""
+    return _reader(force).shape
+
+
 def iterate_terms(force: openmm.Force) -> Iterator[tuple[tuple[int, ...], list[Any]]]:
     """Yield the terms of a bonded force: the atoms of each, and its entry as OpenMM's getter returns it."""
     reader = _reader(force)
@@ -304,31 +309,3 @@ def count_terms(force: openmm.Force, region: RegionAtoms, label: str) -> TermCou
         for rule in BONDED_RULES:
             removed[rule] += belongs_to_region(force, atoms, term, region, rule)
     return TermCount(label, touching, removed)
-
-
-def is_restraint(atoms: tuple[int, ...], neighbours: Neighbours, reach: int = 3) -> bool:
-    """Whether a custom term joins atoms that no chain of bonds joins, so that it looks like a restraint of the user.
-
-    Parameters
-    ----------
-    atoms : tuple of int
-        The atoms of the term.
-    neighbours : sequence of collections of int
-        The bond graph.
-    reach : int
-        How many bonds may lie between two atoms that a force field's term joins (3: a 1-4 pair).
-
-    Returns
-    -------
-    bool
-        True if some atom of the term is farther than `reach` bonds from all its others.
-    """
-    wanted = set(atoms)
-    for atom in wanted:
-        found, edge = {atom}, {atom}
-        for _ in range(reach):
-            edge = {other for current in edge for other in neighbours[current]} - found
-            found |= edge
-        if len(wanted) > 1 and found & wanted == {atom}:
-            return True
-    return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...tables import Block, Table, as_html, as_text
+from .biases import KeptRow
 from .bonded import BONDED_RULES, TermCount
 from .boundary import CutBond
 from .charges import Site
@@ -54,6 +55,8 @@ class BoundaryReport:
         Constraints between two atoms of the region that were removed.
     charge, multiplicity : int
         What the potential was told.
+    kept : tuple of KeptRow
+        Biases and restraints on the region that stay, and why.
     """
 
     region: Region
@@ -67,6 +70,7 @@ class BoundaryReport:
     constraints_removed: int
     charge: int
     multiplicity: int
+    kept: tuple[KeptRow, ...] = ()
 
     def __repr__(self) -> str:
         return f"BoundaryReport({self.region!r}, {len(self.cuts)} cut bonds, {len(self.terms)} bonded forces)"
@@ -83,6 +87,7 @@ class BoundaryReport:
             f"potential: charge {self.charge:+d} e, multiplicity {self.multiplicity}",
             self._cut_table(),
             self._term_table(),
+            *self._kept_tables(),
             f"constraints removed: {self.constraints_removed}",
             *self._charge_tables(),
         ]
@@ -119,6 +124,10 @@ class BoundaryReport:
         return Table(
             f"bonded terms that touch the region (* the rule in force: {self.bonded_rule})", tuple(header), rows
         )
+
+    def _kept_tables(self) -> list[Block]:
+        rows = [(row.what, row.why) for row in self.kept]
+        return [Table("biases and restraints that stay", ("what", "why"), rows)] if rows else []
 
     def _charge_tables(self) -> list[Block]:
         if self.charge_region is None or self.charge_environment is None:

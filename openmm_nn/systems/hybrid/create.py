@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...geometry import check_system_box
 from ...platforms import PlatformLike
 from ...potentials.potential import Potential
 from ...tables import Block, Table, as_html, as_text
+from .biases import Biases, find_biases
 from .bond_graph import BondGraph
 from .boundary import CutBond, is_polar
 from .boundary_report import BoundaryReport, charge_rows
@@ -26,7 +27,8 @@ from .embeddings import Embedded, Embedding, EmbeddingRequest, find_embedding
 from .hybrid_arguments import check_interpolation, check_potential, formal_charge
 from .hybrid_record import HybridRecord
 from .ledger import Ledger, make_ledger
-from .nonbonded import force_label, resolve_ignored
+from .named_forces import name_biases
+from .nonbonded import force_label
 from .region import Region, RegionLike, as_region, check_kinds, classical_charges, make_graph
 
 
@@ -237,7 +239,8 @@ def create_hybrid_system(
     embedding: str | Embedding = "mechanical",
     interpolate: bool | str = False,
     remove_constraints: bool = True,
-    ignore_forces: Iterable[str | int] = (),
+    keep: Any = (),
+    ignore_forces: Any = (),
     charge: int | None = None,
     multiplicity: int = 1,
     scale: tuple[str, float] | None = None,
@@ -270,8 +273,13 @@ def create_hybrid_system(
         and the hybrid at 1, its default; the derivative of the energy by it is exact. Needs the native extension.
     remove_constraints : bool
         Remove constraints between two atoms of the region.
-    ignore_forces : iterable of str or int
-        Names, classes or indices of forces to leave as they are.
+    keep : one or several of openmm.Force, int, str, (int, int)
+        What on the region is a bias or a restraint and stays as it is, see `openmm_nn.systems.hybrid.biases`: forces of
+        the System, their indices or names, and constraints by their two atoms. What is certainly one stays anyway, and
+        an error asks about what may be one.
+    ignore_forces : one or several of openmm.Force, int, str, (int, int)
+        What is force field and not asked about: of bonded and nonbonded forces the potential replaces what their rules
+        say; a force of another kind, for which there is no rule, stays as it is.
     charge : int, optional
         Formal charge of the region with its link atoms, in e. By default what its bonds imply, else the rounded sum of
         the classical charges; a warning says so where it is a guess.
@@ -293,7 +301,8 @@ def create_hybrid_system(
     Raises
     ------
     ParameterError
-        If an option has a value that does not exist, or contradicts another.
+        If an option has a value that does not exist, or contradicts another; or if a force or a constraint on the
+        region may be a bias or force field, and neither `keep` nor `ignore_forces` says which.
     ParticleError
         If the region is empty, repeats atoms, names atoms that do not exist, was made for another System, or has
         elements that the potential does not know.
@@ -329,11 +338,20 @@ def create_hybrid_system(
     method = find_embedding(embedding)
     check_kinds(topology, system)
     check_potential(potential)
-    graph = make_graph(topology, system)
+    kept, force_field = name_biases(system, keep, ignore_forces)
+    graph = make_graph(topology, system, kept.forces, kept.constraints)
     check_system_box(system, topology)
     chosen = as_region(graph, topology, system, region)
+    biases = find_biases(
+        system,
+        graph,
+        chosen.indices,
+        bonded_rule=getattr(method, "bonded_rule", "capped"),
+        keep=kept,
+        force_field=force_field,
+        remove_constraints=remove_constraints,
+    )
     chosen.check_cuts()
-    ignored = frozenset(resolve_ignored(system, ignore_forces))
     parameter = check_interpolation(potential, system, interpolate, scale)
     request = EmbeddingRequest(
         topology=topology,
@@ -341,7 +359,7 @@ def create_hybrid_system(
         potential=potential,
         graph=graph,
         region=chosen,
-        ignored=ignored,
+        ignored=biases.untouched,
         interpolate=parameter,
         remove_constraints=remove_constraints,
         charge=formal_charge(chosen, potential, charge, multiplicity),
@@ -350,6 +368,7 @@ def create_hybrid_system(
         parameters=parameters,
         force_group=force_group,
         properties=properties,
+        kept_constraints=biases.constraints,
     )
     _warn_of_polar_cuts(graph, chosen)
     made = method.embed(request)
@@ -359,14 +378,16 @@ def create_hybrid_system(
         graph=graph,
         region=chosen,
         bonded_rule=made.bonded_rule,
-        ignored=ignored,
+        ignored=biases.untouched,
         interpolated=parameter,
         replaces_images=made.replaces_images,
         roles=made.roles,
         subtracted=made.subtracted,
         charges_from=made.charges_from,
+        kept=biases.forces,
+        kept_constraints=biases.constraints,
     )
-    return HybridSystem(made.system, topology, chosen, method, record, _report(request, made))
+    return HybridSystem(made.system, topology, chosen, method, record, _report(request, made, biases))
 
 
 def _warn_of_polar_cuts(graph: BondGraph, region: Region) -> None:
@@ -378,7 +399,7 @@ def _warn_of_polar_cuts(graph: BondGraph, region: Region) -> None:
             )
 
 
-def _report(request: EmbeddingRequest, made: Embedded) -> BoundaryReport:
+def _report(request: EmbeddingRequest, made: Embedded, biases: Biases) -> BoundaryReport:
     graph, region = request.graph, request.region
     charges = classical_charges(request.system)
     seconds = {cut.outside: second_neighbours(graph, region, cut) for cut in region.cuts}
@@ -395,6 +416,7 @@ def _report(request: EmbeddingRequest, made: Embedded) -> BoundaryReport:
         constraints_removed=made.constraints_removed,
         charge=request.charge,
         multiplicity=request.multiplicity,
+        kept=biases.rows,
     )
 
 

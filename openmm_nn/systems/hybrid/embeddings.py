@@ -46,7 +46,7 @@ class EmbeddingRequest:
     region : Region
         With a link atom for each cut bond; its cuts have been checked.
     ignored : frozenset of int
-        Indices of forces to leave as they are.
+        Indices of forces to leave as they are: biases and restraints among them.
     interpolate : str
         Name of the Context parameter by which the hybrid is interpolated; empty for none.
     remove_constraints : bool
@@ -60,6 +60,8 @@ class EmbeddingRequest:
         Of the potential's force.
     properties : mapping of str to str, optional
         Of the potential's force.
+    kept_constraints : frozenset of (int, int)
+        Constraints within the region that stay, as the user's own.
     """
 
     topology: app.Topology
@@ -76,6 +78,7 @@ class EmbeddingRequest:
     parameters: Mapping[str, float] | None
     force_group: int
     properties: Mapping[str, str] | None
+    kept_constraints: frozenset[tuple[int, int]] = frozenset()
 
 
 ROLES = ("classical", "ignored", "own", "scheme", "potential")

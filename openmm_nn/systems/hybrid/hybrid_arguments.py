@@ -49,7 +49,7 @@ def chooses_subtraction(
     forces = [(force, index in ignored) for index, force in enumerate(system.getForces()) if excludes_pairs(force)]
     keeping = {}
     if not all(left_alone for _, left_alone in forces):
-        keeping = {force_label(force): "which ignore_forces leaves alone" for force, left_alone in forces if left_alone}
+        keeping = {force_label(force): "which keep leaves alone" for force, left_alone in forces if left_alone}
     for force, left_alone in forces:
         scaled = interpolate and not left_alone and isinstance(force, openmm.CustomNonbondedForce)
         if scaled and has_pairs(force, region.atoms):

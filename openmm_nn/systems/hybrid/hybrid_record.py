@@ -48,6 +48,10 @@ class HybridRecord:
         Whether RegionForce subtracts the region's pairs, instead of exceptions that take them out.
     charges_from : tuple of int
         Atoms whose charges a charge scheme was made from.
+    kept : frozenset of int
+        Those of the forces left alone that are biases or restraints.
+    kept_constraints : frozenset of (int, int)
+        Constraints within the region that are the user's own.
     """
 
     classical: openmm.System
@@ -61,6 +65,8 @@ class HybridRecord:
     roles: tuple[str, ...]
     subtracted: bool = False
     charges_from: tuple[int, ...] = ()
+    kept: frozenset[int] = frozenset()
+    kept_constraints: frozenset[tuple[int, int]] = frozenset()
     _made: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -52,7 +52,13 @@ class Factor:
         return f"({self.offset!r}+{self.slope!r}*{self.parameter})"
 
 
-def check_constraints(system: openmm.System, graph: BondGraph, region: Region, purpose: str) -> None:
+def check_constraints(
+    system: openmm.System,
+    graph: BondGraph,
+    region: Region,
+    purpose: str,
+    kept: Collection[tuple[int, int]] = (),
+) -> None:
     """Refuse regions whose bonds were made constraints, so that the System has lost their energy.
 
     Parameters
@@ -63,6 +69,8 @@ def check_constraints(system: openmm.System, graph: BondGraph, region: Region, p
     region : Region
     purpose : str
         What needs E_MM(R), for the message.
+    kept : collection of (int, int)
+        Constraints of the user's own, which stay and never had an energy.
 
     Raises
     ------
@@ -72,13 +80,13 @@ def check_constraints(system: openmm.System, graph: BondGraph, region: Region, p
     constraints = inner_constraints(system, frozenset(region.indices))
     if not constraints:
         return
-    kept = set()
+    known = set(kept)
     for force in system.getForces():
         if isinstance(force, (openmm.HarmonicBondForce, openmm.CustomBondForce)):
-            kept |= {pair(*atoms) for atoms, _ in iterate_terms(force)}
+            known |= {pair(*atoms) for atoms, _ in iterate_terms(force)}
         elif isinstance(force, (openmm.HarmonicAngleForce, openmm.CustomAngleForce)):
-            kept |= {pair(atoms[0], atoms[2]) for atoms, _ in iterate_terms(force)}
-    lost = [(first, second) for _, first, second in constraints if pair(first, second) not in kept]
+            known |= {pair(atoms[0], atoms[2]) for atoms, _ in iterate_terms(force)}
+    lost = [(first, second) for _, first, second in constraints if pair(first, second) not in known]
     if lost:
         raise errors.UnsupportedError(
             f"{purpose}",

@@ -17,7 +17,7 @@ dispersion        long-range corrections, undivided
 implicit solvent  one undivided row
 NN                the potential with its link atoms, times lambda where the hybrid interpolates
 bias              CustomCVForces
-restraints        external fields, restraints, and bonded terms left within the region
+restraints        external fields, forces kept as restraints or biases, and bonded terms left within the region
 other             forces that were ignored, or that were added later and are of another kind
 ================  =====================================================================================================
 
@@ -169,7 +169,7 @@ _ALL = -1
 
 def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: Any) -> _Energies:
     native_module("ledger")
-    check_constraints(source.classical, source.graph, source.region, "ledger")
+    check_constraints(source.classical, source.graph, source.region, "ledger", source.kept_constraints)
     atoms = RegionAtoms.of(source.region.indices, source.graph.neighbours)
     energies = _Energies(source, make_context)
 
@@ -188,8 +188,13 @@ def _build(source: HybridRecord, parameters: Mapping[str, float], make_context: 
     whole = copy.deepcopy(source.system)
     groups: dict[str, int] = {"implicit solvent": 1, "NN": 2, "bias": 3, "restraints": 4, "other": 5}
     split: list[openmm.Force] = []
-    for force, role in zip(whole.getForces(), source.roles_now(), strict=True):
+    made = source.forces_made()
+    kept = {int(made[index].this) for index in source.kept if made[index] is not None}
+    places = [int(force.this) for force in source.system.getForces()]
+    for force, role, place in zip(whole.getForces(), source.roles_now(), places, strict=True):
         term = _whole_term(force, role)
+        if place in kept:
+            term = "bias" if isinstance(force, openmm.CustomCVForce) else "restraints"
         if isinstance(force, openmm.NonbondedForce):
             force.setReciprocalSpaceForceGroup(-1)
         force.setForceGroup(groups.get(term, 0))

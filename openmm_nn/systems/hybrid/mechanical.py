@@ -19,24 +19,13 @@ from .bonded import (
     BONDED_TYPES,
     RegionAtoms,
     TermCount,
-    belongs_to_region,
     count_terms,
-    is_restraint,
-    iterate_terms,
     split_terms,
 )
 from .nonbonded import exclude_pairs, force_label, touches, use_box_for_exceptions, zero_pairs
 from .region import Region
 
 _HEAVY_HYDROGEN = 2.0  # dalton; above it hydrogen mass was repartitioned
-
-_CUSTOM_TYPES = (
-    openmm.CustomBondForce,
-    openmm.CustomAngleForce,
-    openmm.CustomTorsionForce,
-    openmm.CustomCompoundBondForce,
-    openmm.CustomCentroidBondForce,
-)
 
 
 @dataclass(frozen=True)
@@ -149,6 +138,7 @@ def remove_region(
     bonded_rule: str,
     ignored: Collection[int],
     remove_constraints: bool,
+    kept_constraints: Collection[tuple[int, int]] = (),
     keep_pairs: bool = False,
 ) -> Remainder:
     """Copy a classical System without what the potential replaces.
@@ -165,6 +155,8 @@ def remove_region(
         Indices of forces to leave alone.
     remove_constraints : bool
         Remove the constraints between two atoms of the region.
+    kept_constraints : collection of (int, int)
+        Constraints of those that stay, as the user's own.
     keep_pairs : bool
         Leave the region's nonbonded pairs where they are, since another force subtracts them.
 
@@ -178,7 +170,6 @@ def remove_region(
     for index, force in enumerate(system.getForces()):
         if index not in ignored and type(force) in BONDED_TYPES and touches(force, atoms.inside):
             terms.append(count_terms(force, atoms, force_label(force)))
-            _warn_of_restraints(force, atoms, bonded_rule)
             forces.append(split_terms(force, atoms, bonded_rule))
             continue
         new = _copy(force, force_label(force))
@@ -192,7 +183,8 @@ def remove_region(
     remainder = _without_forces(system)
     for force in forces:
         remainder.addForce(force)
-    removed = inner_constraints(system, atoms.inside) if remove_constraints else []
+    inner = inner_constraints(system, atoms.inside) if remove_constraints else []
+    removed = [entry for entry in inner if pair(*entry[1:]) not in kept_constraints]
     for index, _, _ in reversed(removed):
         remainder.removeConstraint(index)
     _advise(system, graph, removed)
@@ -227,19 +219,3 @@ def _without_forces(system: openmm.System) -> openmm.System:
     for index in reversed(range(bare.getNumForces())):
         bare.removeForce(index)
     return bare
-
-
-def _warn_of_restraints(force: openmm.Force, atoms: RegionAtoms, rule: str) -> None:
-    if not isinstance(force, _CUSTOM_TYPES):
-        return
-    number = sum(
-        belongs_to_region(force, term_atoms, term, atoms, rule) and is_restraint(term_atoms, atoms.neighbours)
-        for term_atoms, term in iterate_terms(force)
-        if not atoms.inside.isdisjoint(term_atoms)
-    )
-    if number:
-        errors.warn(
-            f"{number} terms of {force_label(force)} join atoms of the region that are more than three bonds apart, "
-            "as a restraint would; they were removed with the region's own terms. To keep them, give "
-            f"ignore_forces=({force.getName()!r},).",
-        )

@@ -43,7 +43,7 @@ class Mechanical:
         Leave the region's own nonbonded pairs in the classical forces and subtract them by the native extension,
         instead of making each an exception, whose number grows with the square of the region's size. By default for
         regions of more than 300 atoms, and where another nonbonded force keeps pairs of the region: a
-        CustomNonbondedForce that ``interpolate`` scales, or one that ``ignore_forces`` names. Not for reactive
+        CustomNonbondedForce that ``interpolate`` scales, or one that ``keep`` names. Not for reactive
         regions: where atoms come close, two large energies cancel badly.
 
     Raises
@@ -101,7 +101,7 @@ class Mechanical:
         scheme = scheme_forces(self.charge_scheme, system, graph, region)
         if request.interpolate:
             self._check_scheme(request.interpolate)
-            check_constraints(system, graph, region, "interpolate")
+            check_constraints(system, graph, region, "interpolate", request.kept_constraints)
 
         # The classical System without the region's bonded terms, constraints and, unless subtracted, its pairs.
         remainder = remove_region(
@@ -111,6 +111,7 @@ class Mechanical:
             bonded_rule=self.bonded_rule,
             ignored=ignored,
             remove_constraints=request.remove_constraints,
+            kept_constraints=request.kept_constraints,
             keep_pairs=subtract,
         )
 

@@ -3,7 +3,8 @@
 ==================================================  ================================================================
 force                                               what happens to it
 ==================================================  ================================================================
-bonded forces (`bonded.BONDED_TYPES`)               the region's terms are removed by the bonded rule
+bonded forces (`bonded.BONDED_TYPES`)               the region's terms are removed by the bonded rule, except for
+                                                    biases and restraints, which stay (`biases`)
 NonbondedForce                                      pairs of the region become exceptions of constant zero
 CustomNonbondedForce                                pairs of the region become exclusions
 GBSAOBCForce, LCPOForce, and CustomGBForce that     kept as it is: implicit solvent screens the region's classical
@@ -67,6 +68,10 @@ def force_label(force: openmm.Force) -> str:
 # -----------------------------------------------------------------------------------------
 
 
+def _external_atoms(force: openmm.CustomExternalForce) -> Iterable[int]:
+    return (force.getParticleParameters(index)[0] for index in range(force.getNumParticles()))
+
+
 def _drude_atoms(force: openmm.DrudeForce) -> Iterable[int]:
     for index in range(force.getNumParticles()):
         yield from force.getParticleParameters(index)[:5]
@@ -99,6 +104,7 @@ def _gay_berne_atoms(force: openmm.GayBerneForce) -> Iterable[int]:
 
 
 _ATOMS: dict[type[openmm.Force], Callable[[Any], Iterable[int]]] = {
+    openmm.CustomExternalForce: _external_atoms,
     openmm.DrudeForce: _drude_atoms,
     openmm.CustomHbondForce: _hbond_atoms,
     openmm.AmoebaTorsionTorsionForce: _torsion_torsion_atoms,
@@ -154,43 +160,6 @@ def _own_particles(force: Any) -> tuple[int, ...] | None:
 # --------------------------------------------------------------------------------------------
 
 
-def resolve_ignored(system: openmm.System, ignore_forces: Iterable[str | int]) -> set[int]:
-    """Find the indices of the forces that the user wants left alone.
-
-    Parameters
-    ----------
-    system : openmm.System
-    ignore_forces : iterable of str or int
-        Names, class names or indices of forces.
-
-    Returns
-    -------
-    set of int
-
-    Raises
-    ------
-    ParameterError
-        If there is no such force.
-    """
-    forces = system.getForces()
-    ignored: set[int] = set()
-    for item in [ignore_forces] if isinstance(ignore_forces, (str, int)) else list(ignore_forces):
-        if isinstance(item, str):
-            found = {i for i, force in enumerate(forces) if item in (force.getName(), type(force).__name__)}
-        else:
-            found = {item} if 0 <= item < len(forces) else set()
-        if not found:
-            known = ", ".join(f"{i}: {force_label(force)}" for i, force in enumerate(forces))
-            raise errors.ParameterError(
-                "ignore_forces",
-                f"{item!r}",
-                f"names, classes or indices of forces of the System ({known})",
-                "name one of these",
-            )
-        ignored |= found
-    return ignored
-
-
 def check_forces(system: openmm.System, inside: Collection[int], ignored: Collection[int]) -> None:
     """Refuse Systems with a force that a hybrid could not treat rightly.
 
@@ -229,7 +198,7 @@ def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
             "system",
             f"{force_label(force)} with setIncludeDirectSpace(False), which ignores exceptions",
             "nonbonded forces whose direct space is included",
-            f"call setIncludeDirectSpace(True), or keep it as it is by ignore_forces=({force.getName()!r},)",
+            f"call setIncludeDirectSpace(True), or keep it as it is by keep=({force.getName()!r},)",
         )
     if type(force) in BONDED_TYPES or isinstance(force, (*PAIR_TYPES, *_NO_ATOMS, *BIASES, *SOLVENTS)):
         return
@@ -265,7 +234,7 @@ def _refuse(force: openmm.Force, remedy: str) -> None:
         "system",
         f"{force_label(force)}, which {'may act' if type(force) is openmm.Force else 'acts'} on atoms of the region",
         "such a force only where it touches no atom of the region: no rule says what of it the potential replaces",
-        f"{remedy}; or, to keep it as it is, give ignore_forces=({force.getName()!r},)",
+        f"{remedy}; or, to keep it as it is, give keep=({force.getName()!r},)",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -278,8 +278,13 @@ def check_kinds(topology: Any, system: Any) -> None:
             )
 
 
-def make_graph(topology: app.Topology, system: openmm.System) -> BondGraph:
-    """Read the bonds, after the check that topology and System belong together.
+def make_graph(
+    topology: app.Topology,
+    system: openmm.System,
+    leave_out: Collection[int] = (),
+    unbonded: Collection[tuple[int, int]] = (),
+) -> BondGraph:
+    """Read the bonds, after the check that topology and System belong together; see `BondGraph.of`.
 
     Raises
     ------
@@ -296,7 +301,7 @@ def make_graph(topology: app.Topology, system: openmm.System) -> BondGraph:
             "one particle for each atom",
             "give the topology that the System was made from",
         )
-    return BondGraph.of(topology, system)
+    return BondGraph.of(topology, system, leave_out=leave_out, unbonded=unbonded)
 
 
 def _describe(graph: BondGraph, system: openmm.System, atoms: tuple[int, ...], cuts: tuple[CutBond, ...]) -> Region:

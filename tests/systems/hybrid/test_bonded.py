@@ -6,6 +6,7 @@ import pytest
 from openmm import app
 
 from openmm_nn import Mechanical, create_hybrid_system
+from openmm_nn.errors import ParameterError
 from tests.systems.hybrid.region_energy import energy_and_forces, reference_context, zero_potential
 
 # 0-1-2-3-4-5 is a chain of carbons with two hydrogens each; hydrogens of carbon c are 6 + 2c and 7 + 2c.
@@ -164,7 +165,6 @@ def make_system(builder: object) -> mm.System:
 
 @pytest.mark.parametrize("rule", ["capped", "all-atoms", "gromacs"])
 @pytest.mark.parametrize("builder", CASES, ids=lambda builder: builder.__name__)
-@pytest.mark.filterwarnings("ignore:.*as a restraint would")
 def test_terms_removed_and_kept(builder: object, rule: str, positions: np.ndarray) -> None:
     system = make_system(builder)
     before = mm.XmlSerializer.serialize(system)
@@ -174,6 +174,7 @@ def test_terms_removed_and_kept(builder: object, rule: str, positions: np.ndarra
         zero_potential(),
         REGION,
         embedding=Mechanical(bonded_rule=rule),
+        ignore_forces=0,
     )
     assert mm.XmlSerializer.serialize(system) == before
 
@@ -189,7 +190,6 @@ def test_terms_removed_and_kept(builder: object, rule: str, positions: np.ndarra
 
 @pytest.mark.parametrize("rule", ["capped", "all-atoms", "gromacs"])
 @pytest.mark.parametrize("builder", CASES, ids=lambda builder: builder.__name__)
-@pytest.mark.filterwarnings("ignore:.*as a restraint would")
 def test_what_is_removed_is_the_difference_in_energy(builder: object, rule: str, positions: np.ndarray) -> None:
     """Parameters and tables survive: the energy falls by that of the removed terms, evaluated one by one."""
     system = make_system(builder)
@@ -199,6 +199,7 @@ def test_what_is_removed_is_the_difference_in_energy(builder: object, rule: str,
         zero_potential(),
         REGION,
         embedding=Mechanical(bonded_rule=rule),
+        ignore_forces=0,
     )
     total, forces = energy_and_forces(reference_context(system, positions))
     left, left_forces = energy_and_forces(reference_context(hybrid.system, positions))
@@ -236,7 +237,6 @@ def _lists(root: object) -> list[object]:
 
 
 @pytest.mark.parametrize("builder", CASES, ids=lambda builder: builder.__name__)
-@pytest.mark.filterwarnings("ignore:.*as a restraint would")
 def test_without_cuts_all_rules_agree(builder: object) -> None:
     system = make_system(builder)
     texts = set()
@@ -247,13 +247,14 @@ def test_without_cuts_all_rules_agree(builder: object) -> None:
             zero_potential(),
             range(NUMBER),
             embedding=Mechanical(bonded_rule=rule),
+            ignore_forces=0,
         )
         texts.add(mm.XmlSerializer.serialize(hybrid.system.getForce(0)))
     assert len(texts) == 1
 
 
 def test_derivatives_and_global_parameters_survive(positions: np.ndarray) -> None:
-    hybrid = create_hybrid_system(make_topology(), make_system(custom_bonds), zero_potential(), REGION)
+    hybrid = create_hybrid_system(make_topology(), make_system(custom_bonds), zero_potential(), REGION, ignore_forces=0)
     context = reference_context(hybrid.system, positions)
     energy = context.getState(getEnergy=True).getPotentialEnergy()._value
     derivative = context.getState(getParameterDerivatives=True).getEnergyParameterDerivatives()["scale"]
@@ -267,8 +268,11 @@ def test_restraints_are_named_and_can_be_kept() -> None:
     restraint.addBond(6, 10, [])  # hydrogens of carbons 0 and 2: four bonds apart
     restraint.addBond(6, 8, [])  # of carbons 0 and 1: a 1-4 pair
     system.addForce(restraint)
-    with pytest.warns(UserWarning, match=r"1 terms of pull \(CustomBondForce\).*ignore_forces=\('pull',\)"):
-        hybrid = create_hybrid_system(make_topology(), system, zero_potential(), REGION)
+    with pytest.raises(ParameterError) as caught:
+        create_hybrid_system(make_topology(), system, zero_potential(), REGION)
+    assert "2 terms" in caught.value.got
+    assert "keep=('pull',)" in caught.value.remedy
+    hybrid = create_hybrid_system(make_topology(), system, zero_potential(), REGION, ignore_forces=("pull",))
     assert hybrid.system.getForce(1).getNumBonds() == 0
-    kept = create_hybrid_system(make_topology(), system, zero_potential(), REGION, ignore_forces=("pull",))
+    kept = create_hybrid_system(make_topology(), system, zero_potential(), REGION, keep=("pull",))
     assert kept.system.getForce(1).getNumBonds() == 2

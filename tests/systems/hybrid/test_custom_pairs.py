@@ -176,7 +176,7 @@ def test_an_ignored_pair_force_keeps_its_pairs(kind: type) -> None:
     """So every nonbonded force keeps its exclusions, and RegionForce takes the pairs out: it runs on CPU too."""
     case = make("PME")
     hybrid = create_hybrid_system(
-        case.topology, case.system, zero_potential(), REGION, charge=0, ignore_forces=(kind.__name__,)
+        case.topology, case.system, zero_potential(), REGION, charge=0, keep=(kind.__name__,)
     )
     other = Case(case.topology, mm.XmlSerializer.clone(case.system), case.positions)
     other.system.removeForce([isinstance(force, kind) for force in other.system.getForces()].index(True))

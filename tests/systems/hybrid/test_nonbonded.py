@@ -257,7 +257,7 @@ def collective(inner: mm.Force) -> mm.Force:
     ],
 )
 def test_forces_that_no_rule_covers_are_refused_by_name(force: object, name: str) -> None:
-    with refusal(UnsupportedError, "system", got=name, remedy=f"ignore_forces=('{name}',)"):
+    with refusal(UnsupportedError, "system", got=name, remedy=f"keep=('{name}',)"):
         hybridize(make_system(force()))
 
 
