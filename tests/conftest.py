@@ -42,15 +42,19 @@ def pytest_report_header() -> list[str]:
 
 
 class ProcessWatch:
-    """Refuses processes that a test starts without the marker `process`: they take seconds each."""
+    """Refuses interpreters and compilers that a test starts without the marker `process`: they take seconds each."""
+
+    PROGRAMS = ("python", "cc", "c++", "gcc", "g++", "clang", "cmake", "ninja", "chrom")
 
     def __init__(self) -> None:
         self.refused = False
         sys.addaudithook(self.watch)
 
     def watch(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.refused and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
-            raise RuntimeError(f"{event} in a test without pytest.mark.process: {arguments[:1]}")
+        if self.refused and event == "subprocess.Popen":
+            program = pathlib.Path(os.fsdecode(arguments[0] or "")).name  # type: ignore[arg-type]
+            if program.startswith(self.PROGRAMS):
+                raise RuntimeError(f"{program} is started by a test without pytest.mark.process")
 
 
 WATCH = ProcessWatch()

@@ -3,6 +3,7 @@
 import copy
 import os
 import pathlib
+import re
 import shutil
 import warnings
 
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from openmm_nn import Potential, load_potential, units
+from openmm_nn.errors import ParticleError
 from tests import oracle
 from tests.platforms import REFERENCE, energy_of, forces_of
+from tests.refusals import refusal
 from tests.samples import bare_system, peptide_atoms, peptide_pdb, random_cluster
 
 torchani = pytest.importorskip("torchani", reason="the extra 'torchani' is not installed: pip install torchani")
@@ -217,7 +220,7 @@ def test_what_other_elements_need_is_left_out(
 
 
 def test_element_outside(single: Potential) -> None:
-    with pytest.raises(ValueError, match=r"Na|11"):
+    with refusal(ParticleError, re.compile("region|atomic_numbers"), got="Na"):
         single.create_force(atomic_numbers=[11])
 
 

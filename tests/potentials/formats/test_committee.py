@@ -1,6 +1,7 @@
 """Committees put together from several potentials, against what each says alone."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from openmm_nn.errors import CardError, ParameterError
 from openmm_nn.testing import check_potential
 from tests.models import ModelSet
 from tests.platforms import REFERENCE, energy_of, forces_of
+from tests.refusals import refusal
 from tests.samples import bare_system, random_cluster
 
 NUMBERS = [8, 1, 6, 7, 1, 6]
@@ -84,15 +86,15 @@ def test_elements_are_those_that_all_know(models: ModelSet) -> None:
 
 def test_members_that_do_not_fit(models: ModelSet) -> None:
     one = models.pair_file("edges")
-    with pytest.raises(CardError, match=r"inputs of member 1.*atomic_numbers.*one family"):
+    with refusal(CardError, re.compile(".*inputs of member 1"), got="atomic_numbers"):
         load_potential([one, models.pair_file("plain")])
-    with pytest.raises(CardError, match="length_unit of member 1"):
+    with refusal(CardError, re.compile(".*length_unit of member 1"), anywhere="angstrom"):
         load_potential([one, models.pair_file("edges", unit="angstrom")])
-    with pytest.raises(CardError, match="committee among the members"):
+    with refusal(CardError, "source", got="committee"):
         load_potential([one, models.pair_file("edges", output="energies", members=2)])
-    with pytest.raises(CardError, match="no element in common"):
+    with refusal(CardError, re.compile(".*"), got="no element"):
         load_potential([models.pair_file("plain", elements=("H",)), models.pair_file("plain", elements=("O",))])
-    with pytest.raises(ParameterError, match="two potentials"):
+    with refusal(ParameterError, re.compile(".*"), allowed="two potentials"):
         load_potential([one])
-    with pytest.raises(ParameterError, match="two potentials"):
+    with refusal(ParameterError, re.compile(".*"), allowed="two potentials"):
         load_potential([])

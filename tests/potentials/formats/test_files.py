@@ -5,6 +5,7 @@ The families themselves are tested against their own libraries by `environments.
 
 import pathlib
 import pickle
+import re
 import sys
 import tomllib
 import types
@@ -26,7 +27,7 @@ from openmm_nn.potentials.formats.metatomic import Metatomic
 from openmm_nn.systems.hybrid import embeddings
 from openmm_nn.testing import check_potential
 from tests import ROOT
-from tests.refusals import refused
+from tests.refusals import Pieces, refusal
 
 NUMBERS = [8, 1, 1]
 POSITIONS = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.11, 0.02]])
@@ -155,13 +156,13 @@ def test_nequip(tmp_path: pathlib.Path) -> None:
 )
 def test_nequip_with_wrong_metadata(tmp_path: pathlib.Path, changes: dict[str, str], word: str) -> None:
     path = nequip(tmp_path / "model.nequip.pth", **changes)
-    with pytest.raises(ModelError, match=word):
+    with refusal(ModelError, f"file {path}", got=word):
         load_potential(path)
 
 
 def test_old_nequip(tmp_path: pathlib.Path) -> None:
     path = write(RescaleOutput(), "nequip.nn._rescale.RescaleOutput", tmp_path / "old.pth")
-    with pytest.raises(UnsupportedError, match=r"RescaleOutput.*0\.7"):
+    with refusal(UnsupportedError, re.compile(".*"), anywhere=("RescaleOutput", "0.7")):
         load_potential(path)
 
 
@@ -203,6 +204,7 @@ def compiled_nequip(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return path
 
 
+@pytest.mark.process
 @pytest.mark.timeout(600)
 def test_compiled_nequip(compiled_nequip: pathlib.Path, native: str, tmp_path: pathlib.Path) -> None:
     """Machine code that takes types of atoms and shifts in units of the cell, natively and by Python."""
@@ -225,32 +227,34 @@ def test_compiled_nequip(compiled_nequip: pathlib.Path, native: str, tmp_path: p
     assert load_potential(compiled_nequip).sha256 == potential.sha256
 
 
+@pytest.mark.process
 def test_compiled_nequip_that_numbers_other_elements(compiled_nequip: pathlib.Path, tmp_path: pathlib.Path) -> None:
     data = load_potential(compiled_nequip).data
     assert data is not None
     path = tmp_path / "changed.pt2"
     path.write_bytes(describe_package(data, {"openmm_nn_species": "1 700"}))
-    with pytest.raises(CardError, match="got H, O; allowed: those that its code numbers"):
+    with refusal(CardError, re.compile(".*"), got="H, O"):
         load_potential(path)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"nequip_aoti_inputs": COMPILED["nequip_aoti_inputs"] + " batch num_atoms"}, "batch.*--target ase"),
-        ({"nequip_aoti_outputs": "atomic_energy total_energy"}, "atomic_energy and forces.*--target ase"),
-        ({"nequip_aoti_inputs": ""}, r"nequip 0\.17"),
+        ({"nequip_aoti_inputs": COMPILED["nequip_aoti_inputs"] + " batch num_atoms"}, ("batch", "--target ase")),
+        ({"nequip_aoti_outputs": "atomic_energy total_energy"}, ("atomic_energy and forces", "--target ase")),
+        ({"nequip_aoti_inputs": ""}, "nequip 0.17"),
         ({"nequip_custom_ops_libs": "openequivariance"}, "operators of openequivariance"),
         ({"type_names": "H water_O"}, "types named water_O"),
-        ({"r_max": "three"}, "'three' as its r_max"),
+        ({"r_max": "three"}, ("'three'", "r_max")),
     ],
 )
 def test_compiled_nequip_that_cannot_be_used(
-    compiled_nequip: pathlib.Path, tmp_path: pathlib.Path, changes: dict[str, str], words: str
+    compiled_nequip: pathlib.Path, tmp_path: pathlib.Path, changes: dict[str, str], words: Pieces
 ) -> None:
     path = tmp_path / "other.nequip.pt2"
     path.write_bytes(describe_package(compiled_nequip.read_bytes(), changes))
-    with pytest.raises((ModelError, UnsupportedError), match=words):
+    with refusal((ModelError, UnsupportedError), re.compile("source|file .*"), anywhere=words):
         load_potential(path)
 
 
@@ -288,15 +292,15 @@ DEEPMD = "deepmd.pt.model.model."
 @pytest.mark.parametrize(
     "module, name, words",
     [
-        (EnergyModel(["H", "O"], compress=True), "ener_model.EnergyModel", "a compressed model.*dp compress was given"),
-        (EnergyModel(["H", "O"], parameters=2), "ener_model.EnergyModel", r"2 of fparam.*deepmd\.calculator\.DP"),
-        (EnergyModel(["H", "water_O"]), "ener_model.EnergyModel", "types named water_O.*type_map"),
-        (DipoleModel(), "dipole_model.DipoleModel", "of the kind DipoleModel; allowed: EnergyModel"),
+        (EnergyModel(["H", "O"], compress=True), "ener_model.EnergyModel", ("compressed", "dp compress")),
+        (EnergyModel(["H", "O"], parameters=2), "ener_model.EnergyModel", ("2 of fparam", "deepmd.calculator.DP")),
+        (EnergyModel(["H", "water_O"]), "ener_model.EnergyModel", ("water_O", "type_map")),
+        (DipoleModel(), "dipole_model.DipoleModel", ("DipoleModel", "EnergyModel")),
     ],
 )
-def test_deepmd_that_cannot_be_used(tmp_path: pathlib.Path, module: torch.nn.Module, name: str, words: str) -> None:
+def test_deepmd_that_cannot_be_used(tmp_path: pathlib.Path, module: torch.nn.Module, name: str, words: Pieces) -> None:
     path = write(module, DEEPMD + name, tmp_path / "frozen.pth")
-    with pytest.raises((ModelError, UnsupportedError), match=words):
+    with refusal((ModelError, UnsupportedError), re.compile("source|file .*"), anywhere=words):
         load_potential(path)
 
 
@@ -323,7 +327,7 @@ def test_sevennet_with_wrong_metadata(
     name = "sevenn.nn.sequential.AtomGraphSequential"
     path = write(AtomGraphSequential(), name, tmp_path / "deployed.pt", {**SEVENNET, **changes})
     assert find_format(str(path)).name == "sevennet"
-    with pytest.raises(kind, match=word):
+    with refusal(kind, f"file {path}", got=word):
         load_potential(path)
 
 
@@ -346,12 +350,11 @@ def test_saved_mace(tmp_path: pathlib.Path) -> None:
     """Recognised without being read; refused unless trusted; and then the library is missing."""
     path = foreign_pickle(tmp_path / "a.model", "mace.modules.models", "ScaleShiftMACE")
     assert find_format(str(path)).name == "mace"
-    refused(lambda: load_potential(path), "pickle", "trust=True", "mace_create_lammps_model")
-    with pytest.raises(ParameterError, match="runs whatever code"):
+    with refusal(ParameterError, re.compile(".*"), anywhere=("pickle", "trust=True", "mace_create_lammps_model")):
         load_potential(path)
     if "mace" not in sys.modules and not formats()["mace"].missing():
         pytest.fail("mace-torch is installed here: it pins a version of e3nn that others do not have")
-    with pytest.raises(MissingDependencyError, match=r"mace-torch.*pip install 'openmm-nn\[mace\]'"):
+    with refusal(MissingDependencyError, f"file {path}", got="mace-torch", remedy="pip install 'openmm-nn[mace]'"):
         load_potential(path, trust=True)
 
 
@@ -376,13 +379,13 @@ def test_torchmdnet_is_missing(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.ckpt"
     options = {"model": "tensornet", "cutoff_upper": 4.5, "embedding_dimension": 8}
     torch.save({"hyper_parameters": options, "state_dict": {}}, path)
-    with pytest.raises(MissingDependencyError, match=r"torchmd-net.*pip install 'openmm-nn\[torchmdnet\]'"):
+    with refusal(MissingDependencyError, f"file {path}", got="torchmd-net", remedy="'openmm-nn[torchmdnet]'"):
         load_potential(path)
 
 
 def test_metatomic_is_missing(tmp_path: pathlib.Path) -> None:
     path = write(AtomisticModel(), "metatomic.torch.model.AtomisticModel", tmp_path / "a.pt")
-    with pytest.raises(MissingDependencyError, match=r"metatomic-torch.*pip install 'openmm-nn\[metatomic\]'"):
+    with refusal(MissingDependencyError, f"file {path}", got="metatomic-torch", remedy="'openmm-nn[metatomic]'"):
         load_potential(path)
 
 
@@ -395,14 +398,14 @@ def test_metatomic_files_are_examined(tmp_path: pathlib.Path, monkeypatch: pytes
         for name, content in records.items():
             archive.writestr(name, content.replace(b"    return ", b'    torch . save(1, "out")\n    return ', 1))
     monkeypatch.setattr(Metatomic, "require", lambda self, source: None)
-    with pytest.raises(ModelError, match="names 'save', which may read or write files"):
+    with refusal(ModelError, f"file {path}", got="'save'"):
         load_potential(path)
 
 
 def test_new_layout_of_aimnet2(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.pt"
     torch.save({"format_version": 2, "coulomb_mode": "sr_embedded", "implemented_species": [1, 8]}, path)
-    with pytest.raises(UnsupportedError, match=r"jpt.*AIMNet2ASE"):
+    with refusal(UnsupportedError, re.compile(".*"), anywhere=("jpt", "AIMNet2ASE")):
         load_potential(path)
 
 
