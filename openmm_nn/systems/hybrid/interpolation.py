@@ -217,7 +217,7 @@ def _region_force(force: openmm.NonbondedForce, region: Region, factor: Factor, 
             f"nonbonded parameters of the region in {force_label(force)} that depend on {parameters[0]!r}",
             "regions whose nonbonded parameters are constant",
             "remove the offsets from atoms of the region, or make a hybrid with interpolate=False and "
-            "subtract_region=False, which keeps them",
+            "Mechanical(subtract_region=False), which keeps them",
         )
     own = native_module(purpose).RegionForce(force, list(region.indices))
     own.setScale(factor.offset, factor.slope)
