@@ -46,36 +46,6 @@ class Remainder:
     constraints_removed: int
 
 
-def check_sites(system: openmm.System, graph: BondGraph, inside: Collection[int]) -> None:
-    """Refuse virtual sites in the region, or built on its atoms.
-
-    Parameters
-    ----------
-    system : openmm.System
-    graph : BondGraph
-    inside : collection of int
-
-    Raises
-    ------
-    UnsupportedError
-        If a particle of the region is a virtual site, or a virtual site has a parent in the region.
-    """
-    for index in range(system.getNumParticles()):
-        if not system.isVirtualSite(index):
-            continue
-        site = system.getVirtualSite(index)
-        parents = [site.getParticle(number) for number in range(site.getNumParticles())]
-        on_region = [graph.labels[parent] for parent in parents if parent in inside]
-        if index in inside or on_region:
-            what = "is in the region" if index in inside else f"is placed by {on_region[0]}, an atom of the region"
-            raise errors.UnsupportedError(
-                "region",
-                f"{graph.labels[index]}, which is a virtual site and {what}",
-                "atoms that carry no virtual site, since a potential describes atoms only",
-                "leave that molecule out, or use a model without virtual sites for it",
-            )
-
-
 def inner_constraints(system: openmm.System, inside: Collection[int]) -> list[tuple[int, int, int]]:
     """Constraints between two atoms of the region: the index of each, and its atoms."""
     constraints = []

@@ -14,8 +14,8 @@ from .bonded import BONDED_RULES, RegionAtoms
 from .charges import CHARGE_SCHEMES, scheme_forces, second_neighbours
 from .embeddings import Embedded, EmbeddingRequest
 from .hybrid_arguments import check_choice, check_range, chooses_subtraction
-from .interpolation import Factor, bonded_forces, check_constraints, image_forces, pair_forces
-from .mechanical import check_rigid_water, check_sites, inner_constraints, remove_region
+from .interpolation import LAMBDA, Factor, bonded_forces, check_constraints, image_forces, pair_forces
+from .mechanical import check_rigid_water, inner_constraints, remove_region
 from .nonbonded import check_forces
 
 
@@ -92,7 +92,6 @@ class Mechanical:
         atoms = RegionAtoms.of(region.indices, graph.neighbours)
 
         # What cannot be treated rightly is refused before anything is built.
-        check_sites(system, graph, atoms.inside)
         check_forces(system, atoms.inside, ignored)
         if not request.remove_constraints:
             check_rigid_water(graph, inner_constraints(system, atoms.inside))
@@ -159,7 +158,7 @@ class Mechanical:
         if self.charge_scheme != "none":
             raise errors.ParameterError(
                 "charge_scheme",
-                f"{self.charge_scheme!r} together with interpolation by {parameter}",
+                f"{self.charge_scheme!r} together with interpolate={True if parameter == LAMBDA else parameter!r}",
                 "'none', since at zero the interpolated System would not be the classical one",
                 "leave the scheme out, or do not interpolate",
             )

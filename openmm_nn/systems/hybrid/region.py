@@ -231,6 +231,8 @@ def select_region(
     ParticleError
         If the region is empty, repeats atoms, or names atoms that do not exist or have no element, or if topology and
         System have different numbers of particles.
+    UnsupportedError
+        If a particle of the region is a virtual site, or places one.
 
     Examples
     --------
@@ -305,6 +307,7 @@ def make_graph(
 
 
 def _describe(graph: BondGraph, system: openmm.System, atoms: tuple[int, ...], cuts: tuple[CutBond, ...]) -> Region:
+    check_sites(system, graph, frozenset(atoms))
     charges = classical_charges(system)
     return Region(
         indices=atoms,
@@ -371,6 +374,36 @@ def as_region(graph: BondGraph, topology: app.Topology, system: openmm.System, r
         )
     # The charges are those of this System, whichever the region was made for.
     return _describe(graph, system, atoms, region.cuts)
+
+
+def check_sites(system: openmm.System, graph: BondGraph, inside: Collection[int]) -> None:
+    """Refuse virtual sites in the region, or built on its atoms.
+
+    Parameters
+    ----------
+    system : openmm.System
+    graph : BondGraph
+    inside : collection of int
+
+    Raises
+    ------
+    UnsupportedError
+        If a particle of the region is a virtual site, or a virtual site has a parent in the region.
+    """
+    for index in range(system.getNumParticles()):
+        if not system.isVirtualSite(index):
+            continue
+        site = system.getVirtualSite(index)
+        parents = [site.getParticle(number) for number in range(site.getNumParticles())]
+        on_region = [graph.labels[parent] for parent in parents if parent in inside]
+        if index in inside or on_region:
+            what = "is in the region" if index in inside else f"is placed by {on_region[0]}, an atom of the region"
+            raise errors.UnsupportedError(
+                "region",
+                f"{graph.labels[index]}, which is a virtual site and {what}",
+                "atoms that carry no virtual site, since a potential describes atoms only",
+                "leave that molecule out, or use a model without virtual sites for it",
+            )
 
 
 def classical_charges(system: openmm.System) -> NDArray[np.float64] | None:

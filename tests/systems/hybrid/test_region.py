@@ -75,7 +75,7 @@ def test_what_a_region_reports() -> None:
     assert region.classical_charge == pytest.approx(total, abs=1e-12)
     assert region.guessed_charge == 0
     assert "C7H7" in str(region)
-    assert "a guess" in str(region)
+    assert "guessed charge +0 e" in str(region)
 
 
 def test_bonds_that_the_topology_lacks_come_from_the_system() -> None:
