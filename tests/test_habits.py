@@ -11,7 +11,8 @@ from tests.test_rooms import PACKAGE, files
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in files().items()}
 FRAMES = {"errors", "engine.python_force"}  # the second goes with its engine
 # A name that a user gives, and the words for a person: neither tells what a force is.
-NAMES = {"systems.hybrid.nonbonded.resolve_ignored", "systems.hybrid.nonbonded.force_label"}
+NAMES = {f"systems.hybrid.named_forces.{name}" for name in ("resolve_names", "_matches", "handle")}
+NAMES.add("systems.hybrid.nonbonded.force_label")
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
