@@ -4,6 +4,7 @@ import copy
 import gc
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from openmm import unit
 
 from openmm_nn import ModelCard, Potential, load_potential, native
 from tests.models import ModelSet
+from tests.refusals import check_parts, refusal
 
 MakeForce = Callable[[], mm.Force]
 
@@ -165,13 +167,13 @@ def test_values_outside_the_range_are_refused(potential: Potential, value: float
     for force in (potential.create_force(), region):
         force.setScaleParameter("mix", 1.0)
         force.setScaleRange(0.0, 1.0)
-        with pytest.raises(mm.OpenMMException, match=r"mix: got .*; allowed: 0 to 1"):
+        with refusal(mm.OpenMMException, "mix", allowed="0 to 1"):
             force.setGlobalParameterDefaultValue(0, value)
         assert force.getGlobalParameterDefaultValue(0) == 1.0
         context = mm.Context(system_of(force), mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
         context.setPositions(np.eye(3))
         context.setParameter("mix", value)
-        with pytest.raises(mm.OpenMMException, match=r"mix: got .*; allowed: 0 to 1"):
+        with refusal(mm.OpenMMException, "mix", allowed="0 to 1"):
             context.getState(energy=True)
 
 
@@ -182,7 +184,7 @@ def test_a_wider_range_is_asked_for_and_kept(potential: Potential) -> None:
         force.setScaleRange(-0.5, np.inf)
         force.setGlobalParameterDefaultValue(0, 1.5)
         assert copy.deepcopy(force).getScaleRange() == (-0.5, np.inf)
-        with pytest.raises(mm.OpenMMException, match="setScaleRange: got 1 to 0"):
+        with refusal(mm.OpenMMException, "setScaleRange", got="1 to 0"):
             force.setScaleRange(1.0, 0.0)
 
 
@@ -201,8 +203,9 @@ def test_a_wider_range_is_asked_for_and_kept(potential: Potential) -> None:
 )
 def test_indices_that_are_none(potential: Potential, given: object, kind: type[Exception]) -> None:
     force = potential.create_force(region=[1])
-    with pytest.raises(kind, match="setParticles: got"):
+    with pytest.raises(kind) as info:
         force.setParticles(given)
+    check_parts(str(info.value), "NeuralForce_setParticles", allowed=re.compile("integers|sequence"))
     assert force.getParticles() == (1,)
 
 
@@ -223,8 +226,9 @@ def test_groups_of_every_kind(groups: object) -> None:
     "groups", [[(0,)], [0, 1], [(0, 1, 2)], ["01"], 3, [(0, True)], [(0, 2**40)], [(0, 1.0)]], ids=str
 )
 def test_groups_that_are_none(groups: object) -> None:
-    with pytest.raises((TypeError, ValueError, OverflowError), match="MultistepLangevinIntegrator: got"):
+    with pytest.raises((TypeError, ValueError, OverflowError)) as info:
         native.MultistepLangevinIntegrator(300, 1, 0.002, groups)
+    check_parts(str(info.value), "new_MultistepLangevinIntegrator")
 
 
 def test_quantities(potential: Potential) -> None:
@@ -252,7 +256,8 @@ def test_quantities(potential: Potential) -> None:
 
 def test_properties_name_all_that_exist(potential: Potential) -> None:
     force = potential.create_force()
-    with pytest.raises(mm.OpenMMException, match="concurrent, cuda_graphs, device, geometry, precision, threads"):
+    names = "concurrent, cuda_graphs, device, geometry, precision, threads"
+    with refusal(mm.OpenMMException, "setProperty", got="'gpu'", allowed=names):
         force.setProperty("gpu", "0")
     force.setProperty("geometry", "host")
 

@@ -1,6 +1,7 @@
 """MACE with random weights, saved and exported for LAMMPS, against MACE's own calculator; in its own environment."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from openmm_nn.errors import ParameterError
 from openmm_nn.testing import check_potential
 from tests.potentials.formats.agreement import Record, compare_with_ase
 from tests.potentials.formats.boxes import cluster_of_waters, to_lattice, water_box
+from tests.refusals import refusal
 
 assert mace.__version__
 
@@ -119,5 +121,5 @@ def test_committee(tmp_path: pathlib.Path) -> None:
 
 
 def test_not_trusted(saved: pathlib.Path) -> None:
-    with pytest.raises(ParameterError, match=r"pickle.*trust=True.*mace_create_lammps_model"):
+    with refusal(ParameterError, re.compile(".*"), anywhere=("pickle", "trust=True", "mace_create_lammps_model")):
         load_potential(saved)

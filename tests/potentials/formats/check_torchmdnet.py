@@ -1,6 +1,7 @@
 """TensorNet and the equivariant transformer with random weights against TorchMD-Net's own calculator."""
 
 import pathlib
+import re
 import types
 from typing import Any
 
@@ -15,6 +16,7 @@ from openmm_nn.errors import ParameterError
 from openmm_nn.testing import check_potential
 from tests.potentials.formats.agreement import Record, compare_with_ase
 from tests.potentials.formats.boxes import cluster_of_waters, to_lattice, water_box
+from tests.refusals import refusal
 
 SHIFTS = {1: -1.36, 8: -20.5}
 # The library's kernels for TensorNet are in single precision; given doubles they return no numbers.
@@ -110,6 +112,6 @@ def test_charge_is_spoken_of_where_the_model_has_none(tmp_path: pathlib.Path) ->
 
 def test_objects_inside_need_trust(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, "tensornet", 64, objects=True)
-    with pytest.raises(ParameterError, match=r"pickle.*trust=True"):
+    with refusal(ParameterError, re.compile(".*"), anywhere=("pickle", "trust=True")):
         load_potential(path)
     assert load_potential(path, trust=True).card.cutoff == 3.0
