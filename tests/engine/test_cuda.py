@@ -89,6 +89,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> openmm_nn.Potential:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("properties", [{}, RECORDED], ids=["launched", "recorded"])
 def test_machine_code(compiled: openmm_nn.Potential, cuda: PlatformCase, properties: dict[str, str]) -> None:
     """Against the module itself, evaluated in double by torch."""
@@ -121,6 +122,7 @@ def by_torch(module: torch.nn.Module, positions: np.ndarray) -> tuple[float, np.
     return float(energy.detach()), -gradient.numpy()
 
 
+@pytest.mark.process
 def test_machine_code_for_a_gpu_on_other_platforms(compiled: openmm_nn.Potential) -> None:
     """The model alone runs on the GPU; there is nothing to record it with."""
     system = bare_system(len(NUMBERS))

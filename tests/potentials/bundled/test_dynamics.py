@@ -90,6 +90,7 @@ def compiled(tmp_path_factory):
     return compile_bundled(tmp_path_factory.mktemp("bundled") / "hcno-1.pt2")
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(14400)
 @pytest.mark.parametrize("picoseconds, count, largest", [(20.0, 30, 22), (500.0, 5, 12)])
@@ -105,6 +106,7 @@ def test_record_conserves_energy():
     check_conservation(json.loads((MODEL.parent / "validation.json").read_text(encoding="utf-8"))["conservation"])
 
 
+@pytest.mark.process
 @pytest.mark.soak
 @pytest.mark.timeout(14400)
 def test_energy_is_conserved(tmp_path):
