@@ -294,7 +294,8 @@ def test_create_system(models: ModelSet, platform: PlatformCase, engine: str) ->
     for symbol in symbols:
         topology.addAtom(symbol, app.Element.getBySymbol(symbol), residue)
     positions = random_cluster(NUMBERS, seed=41)
-    system = create_system(topology, models.pair("edges"))
+    # C2H2NO has 29 electrons.
+    system = create_system(topology, models.pair("edges"), multiplicity=2)
     assert [system.getParticleMass(i) for i in range(6)] == [app.Element.getBySymbol(s).mass for s in symbols]
     assert system.getNumConstraints() == 0
     context = platform.context(system, positions)

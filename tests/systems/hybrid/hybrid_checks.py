@@ -24,6 +24,9 @@ NB, CNB = mm.NonbondedForce, mm.CustomNonbondedForce
 
 
 def hybrid_of(case: Case, *, subtract: bool | None = None, interpolate: bool = False) -> HybridSystem:
+    # Second torsions and compound terms are the force field's here, which the call would ask about.
+    kinds = (mm.RBTorsionForce, mm.CustomCompoundBondForce)
+    known = [index for index, force in enumerate(case.system.getForces()) if isinstance(force, kinds)]
     return create_hybrid_system(
         case.topology,
         case.system,
@@ -32,6 +35,7 @@ def hybrid_of(case: Case, *, subtract: bool | None = None, interpolate: bool = F
         charge=0,
         embedding=Mechanical(subtract_region=subtract),
         interpolate=interpolate,
+        ignore_forces=known,
     )
 
 
