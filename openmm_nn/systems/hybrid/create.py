@@ -28,7 +28,7 @@ from .hybrid_arguments import check_interpolation, check_potential, formal_charg
 from .hybrid_record import HybridRecord
 from .ledger import Ledger, make_ledger
 from .named_forces import name_biases
-from .nonbonded import force_label
+from .nonbonded import check_overlaps, force_label
 from .region import Region, RegionLike, as_region, check_kinds, classical_charges, make_graph
 
 
@@ -342,6 +342,8 @@ def create_hybrid_system(
     graph = make_graph(topology, system, kept.forces, kept.constraints)
     check_system_box(system, topology)
     chosen = as_region(graph, topology, system, region)
+    # First, since what another region left of the classical forces would be asked about.
+    check_overlaps(system, chosen.indices, kept.forces | force_field.forces)
     biases = find_biases(
         system,
         graph,

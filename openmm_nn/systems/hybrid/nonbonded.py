@@ -214,6 +214,19 @@ def _check_force(force: openmm.Force, inside: Collection[int]) -> None:
         _refuse(force, _REMEDIES.get(type(force), "leave its atoms out of the region"))
 
 
+def check_overlaps(system: openmm.System, inside: Collection[int], ignored: Collection[int]) -> None:
+    """Refuse atoms that a region of the same System has already.
+
+    Raises
+    ------
+    UnsupportedError
+        If a force of this package that is not ignored acts on an atom of the region.
+    """
+    for index, force in enumerate(system.getForces()):
+        if index not in ignored and _own_particles(force) is not None:
+            _check_overlap(force, inside)
+
+
 def _check_overlap(force: Any, inside: Collection[int]) -> None:
     """Refuse atoms that another region has already: E_MM(R) would be taken out twice."""
     particles = _own_particles(force) or ()
