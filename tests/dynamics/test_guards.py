@@ -36,7 +36,7 @@ FAULTS = {
     "finite": (
         "nan",
         OFF.replace("finite: {action: off}, ", ""),
-        ["the potential is nan", "Look at offending.pdb"],
+        ["the potential is nan", "offending.pdb"],
         None,
     ),
     "energy_jump": (
@@ -282,7 +282,7 @@ def test_uncertainty() -> None:
     assert force.atoms == (3,)
     energy = guard.check(sample(spread=Spread(11.0, 99.0, 3)))
     assert energy is not None
-    assert "sigma_E is 11" in energy.message
+    assert "sigma_E of the committee is 11 kJ/mol" in energy.message
     assert guard.check(sample(spread=Spread(float("nan"), float("nan"), 0))) is not None
 
 
