@@ -52,7 +52,8 @@ def random_box(shape: str, rng: np.random.Generator) -> np.ndarray | None:
         box[1, 0] = skew[0] * box[0, 0]
         box[2, 0] = skew[1] * box[0, 0]
         box[2, 1] = skew[2] * box[1, 1]
-    return box
+    # A box narrower than a bond (0.109 nm), or with less than 1/250 nm^3 for each of eight carbons, is refused.
+    return box * max(1.0, 0.12 / heights(box).min(), (0.04 / np.linalg.det(box)) ** (1.0 / 3.0))
 
 
 def heights(box: np.ndarray) -> np.ndarray:
