@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NativeExtensionError, message
+from ..errors import NativeExtensionError
 
 if TYPE_CHECKING:
     import openmm
@@ -30,7 +30,6 @@ __all__ = [
     "available",
     "library",
     "load",
-    "message",
     "neural_forces",
     "reason",
 ]

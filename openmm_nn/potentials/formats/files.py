@@ -21,7 +21,6 @@ from ...model.torchscript import quiet_torchscript, read_script
 __all__ = ["ForeignFile", "inspect_file", "read_foreign_script", "require_trust"]
 
 _MANGLED = re.compile(r"___torch_mangle_\d+\.|\.?___torch_mangle_\d+")
-_LARGEST_INDEX = 1 << 26  # bytes: tensors lie outside of the pickle
 _LARGEST_EXTRA = 1 << 20  # bytes: what describes a model is text; tables of compressed models are not needed to tell
 _LARGEST_EXTRAS = 1 << 26
 _LARGEST_PICKLE = 1 << 28  # bytes: the weights themselves lie beside it
