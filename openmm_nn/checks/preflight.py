@@ -24,23 +24,6 @@ __all__ = ["available_checks", "preflight"]
 _SMALL = 100  # atoms: fewer are evaluated by one thread
 
 
-# The order in which checks are made and reported.
-_FAMILIES = (
-    "declaration",
-    "start",
-    "plausibility",
-    "gradient",
-    "symmetry",
-    "periodicity",
-    "cutoff",
-    "short_range",
-    "precision",
-    "committee_sigma",
-    "short_dynamics",
-    "cost",
-)
-
-
 def preflight(
     topology: Any,
     potential: Potential,
@@ -118,7 +101,6 @@ def preflight(
     from .fragments import formula
     from .subject import make_subject
 
-    _load_families()
     chosen = select(checks)
     start = time.perf_counter()
     subject = make_subject(
@@ -178,12 +160,4 @@ def available_checks() -> dict[str, str]:
     """
     from .registry import describe
 
-    _load_families()
     return {name: describe(name) for name in check_names()}
-
-
-def _load_families() -> None:
-    import importlib
-
-    for family in _FAMILIES:
-        importlib.import_module(f".{family}", __package__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -23,7 +24,24 @@ CheckFunction = Callable[["Subject"], Check]
 # What a model of a user's own may raise beside the package's errors; anything else is a fault of a check.
 _FAILURES = (OpenMMNNError, OpenMMException, ArithmeticError, RuntimeError, TypeError, ValueError, LookupError)
 
+# The files that hold the checks, in the order in which those are made and reported.
+_FAMILIES = (
+    "declaration",
+    "start",
+    "plausibility",
+    "gradient",
+    "symmetry",
+    "periodicity",
+    "cutoff",
+    "short_range",
+    "precision",
+    "committee_sigma",
+    "short_dynamics",
+    "cost",
+)
 _CHECKS: dict[str, CheckFunction] = {}
+"""Every check by its name. Which file is imported first decides their order here: ask `check_names`."""
+
 _GATES = ("elements", "finite")
 """Checks without which no other one makes sense."""
 
@@ -53,8 +71,10 @@ def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
 
 
 def check_names() -> tuple[str, ...]:
-    """Return the names of all checks, in order."""
-    return tuple(_CHECKS)
+    """Return the names of all checks, in the order in which they are made."""
+    for family in _FAMILIES:
+        importlib.import_module(f".{family}", __package__)
+    return tuple(sorted(_CHECKS, key=lambda name: _FAMILIES.index(_CHECKS[name].__module__.rpartition(".")[2])))
 
 
 def describe(name: str) -> str:
@@ -80,15 +100,16 @@ def select(names: Iterable[str] | None) -> tuple[str, ...]:
     ParameterError
         If one is not known.
     """
+    known = check_names()
     if names is None:
-        return tuple(_CHECKS)
+        return known
     wanted = (names,) if isinstance(names, str) else tuple(names)
     for name in wanted:
-        if name not in _CHECKS:
-            close = difflib.get_close_matches(str(name), _CHECKS, 1)
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
             remedy = f"did you mean {close[0]}?" if close else "choose among these names"
-            raise ParameterError("checks", repr(name), ", ".join(_CHECKS), remedy)
-    return tuple(name for name in _CHECKS if name in wanted)
+            raise ParameterError("checks", repr(name), ", ".join(known), remedy)
+    return tuple(name for name in known if name in wanted)
 
 
 def run_checks(subject: Subject, names: Iterable[str] | None) -> tuple[Check, ...]:
@@ -122,7 +143,7 @@ def run_checks(subject: Subject, names: Iterable[str] | None) -> tuple[Check, ..
             done.append(Check(name, None, "", "skipped", text))
         else:
             done.append(_run(name, subject))
-    order = list(_CHECKS)
+    order = check_names()
     return tuple(sorted(done, key=lambda check: order.index(check.name)))
 
 

@@ -15,7 +15,7 @@ from openmm import app, unit
 
 import openmm_nn
 from openmm_nn import ModelCard, Potential, load_potential, preflight
-from openmm_nn.checks import Check, PreflightReport
+from openmm_nn.checks import Check, PreflightReport, registry
 from openmm_nn.checks.bond_tables import force_constant, wavenumber
 from openmm_nn.checks.minimise import minimise
 from openmm_nn.checks.preflight import available_checks
@@ -73,6 +73,15 @@ def whole(sound: Potential) -> PreflightReport:
 
 def no_alarm(report: PreflightReport) -> None:
     assert not report.failures, report.to_text(rich=False)
+
+
+def test_the_order_does_not_depend_on_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(available_checks()) == NAMES
+    monkeypatch.setattr(registry, "_CHECKS", dict(reversed(registry._CHECKS.items())))
+    assert list(available_checks()) != NAMES[::-1]
+    assert sorted(available_checks()) == sorted(NAMES)
+    families = [registry._CHECKS[name].__module__ for name in available_checks()]
+    assert families == [registry._CHECKS[name].__module__ for name in NAMES]
 
 
 # ---- sound potentials ----------------------------------------------------------------------------------------------
